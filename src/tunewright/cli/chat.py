@@ -1,0 +1,112 @@
+"""``chat``: talk to a model, or to two at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunewright.cli.options import Common, common_options, config_options
+from tunewright.config.serving import GenerationConfig
+from tunewright.core.errors import InputError
+from tunewright.core.messages import Conversation, Message
+
+if TYPE_CHECKING:
+    from tunewright.model.generation import Answer, TextModel
+
+
+@click.command(
+    epilog="Example: tunewright chat latest --compare nano --prompt 房东不退押金怎么办？"
+)
+@click.argument("model")
+@click.option("--prompt", help="Ask this once and stop; '-' reads it from standard input.")
+@click.option("--compare", metavar="OTHER", help="Ask a second model the same.")
+@click.option("--system", help="A system message.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@config_options(GenerationConfig)
+@common_options
+def chat(
+    common: Common,
+    model: str,
+    prompt: str | None,
+    compare: str | None,
+    system: str | None,
+    device: str,
+    values: dict[str, Any],
+) -> None:
+    """Talk to MODEL: a base, a tuned model (name, id or 'latest') or a checkpoint RUN@STEP.
+
+    Without --prompt a conversation begins; an empty line or Ctrl-D ends it, /new starts afresh.
+    """
+    from tunewright.model.generation import load_many
+
+    config = GenerationConfig.build(values)
+    if prompt is not None:
+        prompt = (sys.stdin.read() if prompt == "-" else prompt).strip()
+        if not prompt:
+            raise InputError("the prompt is empty", 'Example: --prompt "你好"')
+    names = [model] if compare is None else [model, compare]
+    speakers = load_many(common.store(), names, device)
+    opening = (Message(role="system", content=system),) if system else ()
+    if prompt is None:
+        _converse(speakers, opening, config)
+        return
+    question = Conversation(messages=(*opening, Message(role="user", content=prompt)))
+    answers = [_say(speaker, question, config, len(names) > 1) for speaker in speakers]
+    if common.as_json:
+        click.echo(json.dumps(_result(speakers, answers), ensure_ascii=False))
+
+
+def _converse(
+    speakers: list[TextModel], opening: tuple[Message, ...], config: GenerationConfig
+) -> None:
+    histories = [opening for _ in speakers]
+    while True:
+        try:
+            text = click.prompt("you", default="", show_default=False, err=True).strip()
+        except click.Abort:
+            click.echo(err=True)
+            return
+        if not text:
+            return
+        if text == "/new":
+            histories = [opening for _ in speakers]
+            continue
+        for index, speaker in enumerate(speakers):
+            asked = (*histories[index], Message(role="user", content=text))
+            answer = _say(speaker, Conversation(messages=asked), config, True)
+            histories[index] = (*asked, Message(role="assistant", content=answer.text))
+
+
+def _say(
+    speaker: TextModel, question: Conversation, config: GenerationConfig, named: bool
+) -> Answer:
+    """Print the answer as it comes and return it."""
+    if named:
+        click.secho(f"{speaker.name}: ", fg="cyan", nl=False, err=True)
+    stream = speaker.stream(question, config)
+    while True:
+        try:
+            click.echo(next(stream), nl=False, err=True)
+        except StopIteration as end:
+            click.echo(err=True)
+            answer: Answer = end.value
+            return answer
+
+
+def _result(speakers: list[TextModel], answers: list[Answer]) -> dict[str, Any]:
+    results = [
+        {
+            "model": speaker.name,
+            "text": answer.text,
+            "usage": {
+                "prompt_tokens": answer.prompt_tokens,
+                "completion_tokens": answer.completion_tokens,
+            },
+            "finish_reason": answer.finish_reason,
+        }
+        for speaker, answer in zip(speakers, answers, strict=True)
+    ]
+    return results[0] if len(results) == 1 else {**results[0], "compare": results[1]}

@@ -1,0 +1,160 @@
+"""Flags made from config classes, and the options that every command shares."""
+
+from __future__ import annotations
+
+import functools
+import json
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tunewright.config.base import StageConfig, merge, parse_settings, read_recipe
+from tunewright.core.settings import Settings, read_settings
+from tunewright.core.store import Store
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes: where the home is, how to print, which language."""
+
+    home: Path | None
+    as_json: bool
+    language: str | None
+
+    def settings(self) -> Settings:
+        """The surroundings, with the command line's choices on top."""
+        settings = read_settings(self.home)
+        language = self.language or settings.language
+        return settings.model_copy(update={"language": language})
+
+    def store(self) -> Store:
+        """The store of the chosen home."""
+        return Store(settings=self.settings())
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """With --json, the last thing on stdout is one JSON object."""
+        if self.as_json:
+            click.echo(json.dumps(result, ensure_ascii=False))
+
+
+def common_options(command: Command) -> Command:
+    """Add --home, --json, --lang and --debug; the command gets ``common: Common`` first."""
+
+    @click.option("--home", type=click.Path(path_type=Path), help="Home folder (~/.tunewright).")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of reports.")
+    @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @functools.wraps(command)
+    def wrapped(
+        home: Path | None, as_json: bool, lang: str | None, debug: bool, **rest: Any
+    ) -> Any:
+        return command(Common(home, as_json, lang), **rest)
+
+    return wrapped
+
+
+def config_options(
+    cls: type[StageConfig], *, skip: tuple[str, ...] = ()
+) -> Callable[[Command], Command]:
+    """Add one flag per knob of ``cls``, plus --set and --recipe.
+
+    The command receives ``values``: the dictionary to build the config from, with recipe, flags
+    and --set laid over each other in this order.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(recipe: Path | None, settings: tuple[str, ...], **rest: Any) -> Any:
+            flags: dict[str, Any] = {}
+            for name in [key for key in rest if key.startswith("knob.")]:
+                value = rest.pop(name)
+                if value is not None and value != ():
+                    flags = merge(flags, _nested(name.removeprefix("knob."), value))
+            base = {} if recipe is None else read_recipe(recipe)
+            return command(values=merge(base, flags, parse_settings(settings)), **rest)
+
+        decorated: Command = click.option(
+            "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any option by its name."
+        )(wrapped)
+        decorated = click.option(
+            "--recipe", type=click.Path(path_type=Path), help="YAML file of options."
+        )(decorated)
+        for name, field in reversed(_leaves(cls)):
+            if name not in skip:
+                decorated = _flag(name, field)(decorated)
+        return decorated
+
+    return decorate
+
+
+def _leaves(cls: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo]]:
+    found: list[tuple[str, FieldInfo]] = []
+    for name, field in cls.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += _leaves(inner, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, field))
+    return found
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag = "--" + name.replace(".", "-").replace("_", "-")
+    kind, many = _click_type(field.annotation)
+    if kind is bool:
+        flag += "/--no-" + flag.removeprefix("--")
+    default = "" if field.default in (None, ()) or field.is_required() else f" [{_shown(field)}]"
+    options: dict[str, Any] = {"default": None, "help": f"{field.description}{default}"}
+    if kind is dict:
+        options |= {"multiple": True, "metavar": "KEY=VALUE", "callback": _pairs}
+    elif kind is not bool:
+        options |= {"type": kind, "multiple": many}
+    return click.option(flag, f"knob.{name}", **options)
+
+
+def _shown(field: FieldInfo) -> str:
+    value = field.default
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _click_type(annotation: Any) -> tuple[Any, bool]:
+    """A click type for an annotation, and whether the flag may be repeated."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _click_type(next(a for a in arguments if a is not type(None)))
+    if origin is typing.Literal:
+        return click.Choice([str(a) for a in arguments]), False
+    if origin is tuple:
+        return _click_type(arguments[0])[0], True
+    if origin is dict:
+        return dict, False
+    return annotation, False
+
+
+def _pairs(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    if not values:
+        return None
+    pairs: dict[str, str] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{value!r} is not of the form key=value", ctx, parameter)
+        pairs[key.strip()] = text.strip()
+    return pairs

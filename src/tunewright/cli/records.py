@@ -1,0 +1,98 @@
+"""``datasets``, ``runs``, ``models``, ``evaluations``: list, show, delete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tunewright.cli.options import Common, common_options
+from tunewright.core.records import Dataset, Evaluation, Model, Record, Run
+
+Columns = dict[str, Callable[[Any], str]]
+
+_DATASET: Columns = {
+    "name": lambda r: r.name,
+    "kept": lambda r: f"{r.rows['kept']}/{r.rows['read']}",
+    "train/dev/test": lambda r: "/".join(str(n) for n in r.splits.values()),
+}
+_RUN: Columns = {
+    "base": lambda r: r.base,
+    "dataset": lambda r: r.dataset,
+    "state": lambda r: r.state,
+    "steps": lambda r: str(r.summary.get("steps", "")),
+    "validation loss": lambda r: _loss(r.summary.get("valid_loss")),
+}
+_MODEL: Columns = {
+    "name": lambda r: r.name,
+    "base": lambda r: r.base,
+    "run": lambda r: r.run,
+    "step": lambda r: str(r.step),
+}
+_EVALUATION: Columns = {
+    "models": lambda r: " vs ".join(r.models),
+    "dataset": lambda r: r.dataset,
+    "verdict": lambda r: r.verdict,
+}
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _group(cls: type[Record], columns: Columns) -> click.Group:
+    group = click.Group(cls.folder, help=f"List, show or delete {cls.folder}.")
+
+    @group.command("list", help=f"All {cls.folder}, newest first.")
+    @common_options
+    def list_records(common: Common) -> None:
+        records = common.store().list(cls)
+        table = Table("id", *columns, "created")
+        for record in records:
+            cells = [read(record) for read in columns.values()]
+            table.add_row(record.id, *cells, _date(record.created))
+        console = Console(stderr=True)
+        console.print(table if records else f"There are no {cls.folder} yet.")
+        common.finish({cls.folder: [record.model_dump(mode="json") for record in records]})
+
+    @group.command("show", help=f"One of the {cls.folder}, by id, name or 'latest'.")
+    @click.argument("reference")
+    @common_options
+    def show(common: Common, reference: str) -> None:
+        store = common.store()
+        record = store.get(cls, reference)
+        facts = {
+            **record.model_dump(mode="json"),
+            "folder": str(store.folder(cls, record.id)),
+            "parents": list(record.parents()),
+            "children": list(store.children(record.id)),
+        }
+        if not common.as_json:
+            Console().print_json(data=facts, ensure_ascii=False)
+        common.finish(facts)
+
+    @group.command("delete", help=f"Remove one of the {cls.folder} that nothing else needs.")
+    @click.argument("reference")
+    @common_options
+    def delete(common: Common, reference: str) -> None:
+        store = common.store()
+        record = store.get(cls, reference)
+        store.delete(cls, record.id)
+        click.echo(f"Deleted {cls.kind} {record.id}.", err=True)
+        common.finish({"deleted": record.id})
+
+    return group
+
+
+def _date(created: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
+
+
+datasets = _group(Dataset, _DATASET)
+runs = _group(Run, _RUN)
+models = _group(Model, _MODEL)
+evaluations = _group(Evaluation, _EVALUATION)

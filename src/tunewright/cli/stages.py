@@ -1,0 +1,193 @@
+"""``prepare``, ``train`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tunewright import jobs
+from tunewright.cli.display import Terminal, seconds, size
+from tunewright.cli.options import Common, common_options, config_options
+from tunewright.config.data import PrepareConfig
+from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.training import TrainConfig
+from tunewright.core.errors import ConfigError
+from tunewright.core.records import Dataset, Evaluation, Model, Run
+from tunewright.core.store import Store
+
+
+@click.command(epilog="Example: tunewright prepare questions.csv --where is_best=1 --yes")
+@click.argument("files", nargs=-1)
+@config_options(PrepareConfig, skip=("files",))
+@click.option("--yes", is_flag=True, help="Accept what was found without asking.")
+@common_options
+def prepare(common: Common, files: tuple[str, ...], yes: bool, values: dict[str, Any]) -> None:
+    """Turn FILES (CSV, TSV, JSON, JSONL) into a dataset.
+
+    Encoding, separator, columns and format are found and shown; duplicates, empty rows and rows
+    that do not fit the base model are left out, each accounted for; the rest is split into train,
+    dev and test so that no question stands in two of them.
+    """
+    config = PrepareConfig.build({**values, **({"files": files} if files else {})})
+    store = common.store()
+    with Terminal() as terminal:
+        if not yes and sys.stdin.isatty():
+            _confirm(config, store, terminal)
+        record = jobs.run(config, store, terminal)
+    if not isinstance(record, Dataset):
+        raise TypeError("prepare returned no dataset")
+    report = store.folder(Dataset, record.id) / "report.html"
+    _print_dataset(record, str(report), terminal.console)
+    common.finish(
+        {"dataset": record.id, "name": record.name, "rows": record.rows, "splits": record.splits,
+         "mixed": record.mixed, "tokens": record.tokens, "report": str(report)}
+    )  # fmt: skip
+
+
+def _confirm(config: PrepareConfig, store: Store, terminal: Terminal) -> None:
+    from tunewright.data.prepare import preview
+
+    preview(config, store, terminal)
+    if not click.confirm("Prepare the dataset like this?", default=True, err=True):
+        raise click.Abort
+
+
+def _print_dataset(record: Dataset, report: str, console: Console) -> None:
+    rows = record.rows
+    console.print(
+        f"Dataset {record.id} ({record.name}): {rows['kept']} of {rows['read']} rows kept"
+    )
+    for reason, count in rows["dropped"].items():
+        console.print(f"  {count:>7}  dropped: {reason}", markup=False)
+    parts = ", ".join(f"{name} {count}" for name, count in record.splits.items())
+    mixed = f" (and {record.mixed} general rows in train)" if record.mixed else ""
+    console.print(f"  splits: {parts}{mixed}")
+    console.print(f"  report: {report}", markup=False)
+    console.print(f"Next: tunewright train --dataset {record.id}")
+
+
+@click.command(epilog="Example: tunewright train --dataset latest --base nano --set lora.rank=8")
+@config_options(TrainConfig)
+@click.option("--resume", metavar="RUN", help="Go on with this run; its own settings apply.")
+@common_options
+def train(common: Common, resume: str | None, values: dict[str, Any]) -> None:
+    """Fine-tune a base model on a dataset with LoRA.
+
+    Checkpoints survive a kill at any moment; Ctrl-C saves one and says how to continue.
+    """
+    store = common.store()
+    with Terminal() as terminal:
+        if resume is not None:
+            if values:
+                raise ConfigError(
+                    f"--resume takes no other training options (given: {', '.join(values)})",
+                    "A run goes on with the settings it was started with.",
+                )
+            record = jobs.resume(resume, store, terminal)
+        else:
+            values.setdefault("dataset", "latest")
+            record = jobs.run(TrainConfig.build(values), store, terminal)
+    if not isinstance(record, Model):
+        raise TypeError("train returned no model")
+    run = store.get(Run, record.run)
+    _print_run(record, run, terminal.console)
+    common.finish({"run": run.id, "model": record.name, **run.summary})
+
+
+def _print_run(model: Model, run: Run, console: Console) -> None:
+    done = run.summary
+    valid = "" if done.get("valid_loss") is None else f", validation {done['valid_loss']:.4f}"
+    console.print(f"Model {model.name} (best checkpoint: step {model.step})", markup=False)
+    console.print(
+        f"  {done['steps']} steps, {done['trained_tokens']:,} tokens at "
+        f"{done['tokens_per_second']:.0f} tok/s, first step after "
+        f"{seconds(done['first_step_seconds'])}, peak memory {size(done['peak_memory_bytes'])}"
+    )
+    console.print(f"  loss: training {done['train_loss']:.4f}{valid}")
+    console.print(
+        f"Next: tunewright evaluate --models {run.base} --models {model.name}", markup=False
+    )
+    console.print(f"      tunewright chat {model.name}", markup=False)
+
+
+@click.command(epilog="Example: tunewright evaluate --models nano --models latest")
+@config_options(EvaluateConfig)
+@common_options
+def evaluate(common: Common, values: dict[str, Any]) -> None:
+    """Ask models the same locked test questions and say which is better.
+
+    Without --models the newest tuned model is compared with its base. The exit code is 1 when a
+    gate says no.
+    """
+    store = common.store()
+    values = _with_defaults(values, store)
+    with Terminal() as terminal:
+        record = jobs.run(EvaluateConfig.build(values), store, terminal)
+    if not isinstance(record, Evaluation):
+        raise TypeError("evaluate returned no evaluation")
+    report = str(store.folder(Evaluation, record.id) / record.report)
+    print_scores(record, terminal.console)
+    terminal.console.print(f"Report: {report}", markup=False)
+    common.finish(
+        {"evaluation": record.id, "scores": record.scores, "deltas": record.deltas,
+         "intervals": record.intervals, "general": record.general, "gates": record.gates,
+         "verdict": record.verdict, "report": report}
+    )  # fmt: skip
+    if record.verdict == "fail":
+        sys.exit(1)
+
+
+def _with_defaults(values: dict[str, Any], store: Store) -> dict[str, Any]:
+    """The newest tuned model against its base, on the dataset that it was trained from."""
+    if not values.get("models"):
+        newest = store.get(Model, "latest")
+        values = {**values, "models": (newest.base, newest.name)}
+    names = [store.find(Model, name) for name in values["models"]]
+    tuned = [model for model in names if model is not None]
+    values = {
+        **values,
+        "models": tuple(m.name if m else n for m, n in zip(names, values["models"], strict=True)),
+    }
+    if "dataset" not in values:
+        values["dataset"] = store.get(Run, tuned[-1].run).dataset if tuned else "latest"
+    return values
+
+
+def print_scores(record: Evaluation, console: Console) -> None:
+    """The before/after table, the gates and the verdict."""
+    first = record.models[0]
+    table = Table(title=f"Evaluation {record.id}")
+    for heading in ("metric", "rows", *record.models, "difference (95 %)"):
+        table.add_column(heading, justify="left" if heading in ("metric", "rows") else "right")
+    for metric, slices in record.scores[first].items():
+        for name in slices:
+            values = [record.scores[model][metric][name] for model in record.models]
+            table.add_row(metric, name, *map(percent, values), _difference(record, metric, name))
+    if record.general:
+        shares = [percent(record.general[model]) for model in record.models]
+        table.add_row("general probe", "all", *shares, "")
+    console.print(table)
+    for name, gate in record.gates.items():
+        mark = {True: "pass", False: "FAIL", None: "open"}[gate["passed"]]
+        console.print(f"  {mark}  {name}: {gate['evidence']}", markup=False)
+        if gate["passed"] is False:
+            console.print(f"        {gate['prescription']}", markup=False)
+    console.print(f"Verdict: {record.verdict}")
+
+
+def _difference(record: Evaluation, metric: str, name: str) -> str:
+    last = record.models[-1]
+    if last == record.models[0]:
+        return ""
+    delta = record.deltas[last][metric][name]
+    low, high = record.intervals[last][metric][name]
+    return f"{100 * delta:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def percent(share: float) -> str:
+    """``0.912`` → ``91.2 %``."""
+    return f"{100 * share:.1f} %"

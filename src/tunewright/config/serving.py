@@ -1,0 +1,37 @@
+"""Knobs of ``serve`` and of generation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tunewright.config.base import StageConfig
+
+
+class GenerationConfig(StageConfig):
+    """How an answer is drawn; temperature 0 takes the likeliest token every time."""
+
+    max_new_tokens: int = Field(default=256, ge=1, le=32768)
+    """Longest answer, in tokens."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """Spread of the draw; 0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling: draw from the likeliest tokens that hold this share."""
+    seed: int | None = Field(default=None, ge=0)
+    """Makes a draw repeatable."""
+    stop: tuple[str, ...] = Field(default=(), max_length=4)
+    """Texts that end the answer; they are not part of it."""
+
+
+class ServeConfig(StageConfig):
+    """The HTTP server."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; the default is reachable from this machine only."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port; 0 picks a free one."""
+    queue: int = Field(default=64, ge=1)
+    """Requests that may wait for one engine before new ones get 429."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds one request may take."""
+    device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
+    """Where engines run."""

@@ -1,0 +1,1 @@
+"""Vocabulary, records, events and the store that every other package stands on."""

@@ -1,0 +1,40 @@
+"""Rows on disk: one JSON object per line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tunewright.core.errors import DataError
+from tunewright.core.messages import Row, Split
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> int:
+    """Write rows as JSONL and return how many."""
+    count = 0
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(row.model_dump_json(exclude_defaults=True) + "\n")
+            count += 1
+    return count
+
+
+def read_rows(folder: Path, split: Split) -> list[Row]:
+    """The rows of one split of a dataset's folder; an absent file is an empty split.
+
+    Raises:
+        DataError: when a line is not a row, naming file and line.
+    """
+    path = folder / f"{split}.jsonl"
+    if not path.exists():
+        return []
+    rows: list[Row] = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                rows.append(Row.model_validate_json(line))
+            except ValidationError as error:
+                raise DataError(f"{path}, line {number}: {error.errors()[0]['msg']}") from None
+    return rows

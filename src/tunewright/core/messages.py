@@ -1,0 +1,92 @@
+"""Message, Conversation, Row: what every stage passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Role = Literal["system", "user", "assistant", "tool"]
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+class Message(BaseModel):
+    """One turn. ``weight`` 0 keeps an assistant turn in the context but out of the loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    content: str
+    weight: Literal[0, 1] = 1
+
+
+class Conversation(BaseModel):
+    """Messages in order; a system message may only come first, and one turn must be a user's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    messages: tuple[Message, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Conversation:
+        roles = [message.role for message in self.messages]
+        if "system" in roles[1:]:
+            raise ValueError("a system message may only be the first message")
+        if "user" not in roles:
+            raise ValueError("a conversation needs at least one user message")
+        return self
+
+    @property
+    def question(self) -> str:
+        """The last user turn: what an evaluation asks."""
+        return next(m.content for m in reversed(self.messages) if m.role == "user")
+
+    @property
+    def answer(self) -> str | None:
+        """The final assistant turn, or None when the conversation ends with another role."""
+        last = self.messages[-1]
+        return last.content if last.role == "assistant" else None
+
+    def prompt(self) -> Conversation:
+        """The conversation without its final assistant turn."""
+        if self.messages[-1].role != "assistant":
+            return self
+        return Conversation(messages=self.messages[:-1])
+
+
+def conversation(*turns: tuple[Role, str]) -> Conversation:
+    """Shorthand: ``conversation(("user", "hi"), ("assistant", "hello"))``."""
+    return Conversation(messages=tuple(Message(role=role, content=text) for role, text in turns))
+
+
+class Source(BaseModel):
+    """Where a row came from: the file's name as given and its 1-based row or line number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    row: int
+
+
+class Row(BaseModel):
+    """One row of a dataset, as stored: one JSON object per line in ``<split>.jsonl``.
+
+    ``group`` names what must stay on one side of a split (near-equal questions share it);
+    ``slice`` is a label that scores are reported by, e.g. ``paraphrase``; ``origin`` tells the
+    team's own rows from those mixed in against forgetting.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    conversation: Conversation
+    source: Source
+    group: str
+    slice: str | None = None
+    origin: Literal["own", "general"] = "own"
+
+
+def supervised(rows: Iterable[Row]) -> list[Row]:
+    """The rows that hold an answer to learn from or to compare with."""
+    return [row for row in rows if row.conversation.answer is not None]

@@ -1,0 +1,125 @@
+"""The frozen records that stages return; each names its parents, so lineage is in the store."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """What all records share. ``id`` is ``<prefix>_<12 hex digits>``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[str]
+    prefix: ClassVar[str]
+    folder: ClassVar[str]
+
+    id: str
+    created: float = Field(default_factory=time.time)
+    version: str = ""
+
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the records that this one was made from."""
+        return ()
+
+
+class Dataset(Record):
+    """Immutable, content-addressed rows; the folder holds ``<split>.jsonl`` and the report."""
+
+    kind: ClassVar[str] = "dataset"
+    prefix: ClassVar[str] = "ds"
+    folder: ClassVar[str] = "datasets"
+
+    name: str
+    files: tuple[str, ...]
+    digest: str
+    config: dict[str, Any]
+    rows: dict[str, Any]
+    """``{read, kept, dropped: {reason: n}, truncated}``; read = kept + sum(dropped)."""
+    splits: dict[str, int]
+    """Rows per split; general rows mixed into train are counted in ``mixed``."""
+    mixed: int = 0
+    base: str
+    tokens: dict[str, Any]
+    """Token-length summary under ``base``: ``{p5, p50, p95, max, total, supervised}``."""
+
+
+RunState = Literal["running", "succeeded", "failed", "stopped"]
+
+
+class Run(Record):
+    """One training run; the folder holds ``events.jsonl``, ``config.json``, ``checkpoints/``."""
+
+    kind: ClassVar[str] = "run"
+    prefix: ClassVar[str] = "run"
+    folder: ClassVar[str] = "runs"
+
+    dataset: str
+    base: str
+    config: dict[str, Any]
+    state: RunState
+    summary: dict[str, Any] = Field(default_factory=dict)
+    """Once ended: steps, trained_tokens, tokens_per_second, first_step_seconds,
+    peak_memory_bytes, train_loss, valid_loss, best_checkpoint."""
+    error: str | None = None
+
+    def parents(self) -> tuple[str, ...]:
+        return (self.dataset,)
+
+
+class Model(Record):
+    """A base with an adapter; the folder holds the adapter in PEFT's format."""
+
+    kind: ClassVar[str] = "model"
+    prefix: ClassVar[str] = "mdl"
+    folder: ClassVar[str] = "models"
+
+    name: str
+    """What clients ask for, e.g. ``ft:nano:acme:legal:3f9c2a``."""
+    base: str
+    base_digest: str
+    renderer_hash: str
+    run: str
+    step: int
+
+    def parents(self) -> tuple[str, ...]:
+        return (self.run,)
+
+
+Verdict = Literal["pass", "fail", "not enough evidence"]
+
+
+class Evaluation(Record):
+    """Scored, paired outputs on one locked test set; the folder holds outputs and the report."""
+
+    kind: ClassVar[str] = "evaluation"
+    prefix: ClassVar[str] = "ev"
+    folder: ClassVar[str] = "evaluations"
+
+    dataset: str
+    models: tuple[str, ...]
+    """Responders as asked for; the first is what the others are compared with."""
+    config: dict[str, Any]
+    scores: dict[str, Any]
+    """``{responder: {metric: {slice or "all": mean in 0..1}}}``."""
+    deltas: dict[str, Any]
+    """``{responder: {metric: {slice or "all": difference from the first responder}}}``."""
+    intervals: dict[str, Any]
+    """As ``deltas``, each value ``[low, high]`` of the paired 95 % interval."""
+    general: dict[str, float]
+    """``{responder: share of the general probe answered right}``, empty when not asked for."""
+    gates: dict[str, Any]
+    """``{gate: {passed: bool or None, evidence: str, prescription: str}}``."""
+    verdict: Verdict
+    report: str
+    """Path of the HTML report, relative to the record's folder."""
+    model_ids: tuple[str, ...] = ()
+
+    def parents(self) -> tuple[str, ...]:
+        return (self.dataset, *self.model_ids)
+
+
+RECORDS: tuple[type[Record], ...] = (Dataset, Run, Model, Evaluation)

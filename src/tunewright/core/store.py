@@ -1,0 +1,254 @@
+"""The store: records in SQL beside plain folders; a record shows only once its files are safe."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from tunewright import __version__
+from tunewright.core.errors import InputError, NotFoundError, StorageError
+from tunewright.core.files import disk_errors, fsync_folder, fsync_tree
+from tunewright.core.migrations import migrate
+from tunewright.core.records import RECORDS, Record
+from tunewright.core.settings import Settings, read_settings
+
+R = TypeVar("R", bound=Record)
+_TEMPORARY = ".tmp-"
+
+
+class Store:
+    """One home directory. Nothing is created before the first write."""
+
+    def __init__(self, home: Path | None = None, settings: Settings | None = None) -> None:
+        self.settings = settings or read_settings(home)
+        self.home = self.settings.home
+        self._database = self.home / "tunewright.db"
+        self._engine: Engine | None = None
+
+    # Records ---------------------------------------------------------------------------------
+
+    @staticmethod
+    def new_id(cls: type[Record]) -> str:
+        """A fresh id such as ``run_3f9c2a81b0de``."""
+        return f"{cls.prefix}_{secrets.token_hex(6)}"
+
+    def add(self, record: Record) -> None:
+        """Make a record visible.
+
+        Raises:
+            StorageError: when the database cannot be written; nothing is added.
+        """
+        record = record.model_copy(update={"version": record.version or __version__})
+        values = {**self._columns(record), "kind": record.kind, "created": record.created}
+        with self._write() as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO records (id, kind, name, created, body)"
+                    " VALUES (:id, :kind, :name, :created, :body)"
+                ),
+                values,
+            )
+            for parent in record.parents():
+                connection.execute(
+                    text("INSERT INTO lineage (child, parent) VALUES (:child, :parent)"),
+                    {"child": record.id, "parent": parent},
+                )
+
+    def update(self, record: Record) -> None:
+        """Replace a record's body, e.g. a run's state.
+
+        Raises:
+            NotFoundError: when the record is not in the store.
+        """
+        with self._write() as connection:
+            done = connection.execute(
+                text("UPDATE records SET name = :name, body = :body WHERE id = :id"),
+                self._columns(record),
+            )
+            if done.rowcount != 1:
+                raise NotFoundError(f"no {record.kind} {record.id!r} in {self.home}")
+
+    def list(self, cls: type[R]) -> Sequence[R]:
+        """Every record of a kind, newest first."""
+        rows = self._read(
+            "SELECT body FROM records WHERE kind = :kind ORDER BY created DESC, id DESC",
+            kind=cls.kind,
+        )
+        return [cls.model_validate_json(row[0]) for row in rows]
+
+    def find(self, cls: type[R], reference: str) -> R | None:
+        """The record by id, name (the newest of that name), unique id prefix, or ``latest``."""
+        records = self.list(cls)
+        if reference == "latest":
+            return records[0] if records else None
+        for record in records:
+            if reference in (record.id, getattr(record, "name", None)):
+                return record
+        if len(reference) >= len(cls.prefix) + 4:
+            begins = [record for record in records if record.id.startswith(reference)]
+            return begins[0] if len(begins) == 1 else None
+        return None
+
+    def get(self, cls: type[R], reference: str) -> R:
+        """As ``find``, but a missing record is an error.
+
+        Raises:
+            NotFoundError: naming the closest known names.
+        """
+        record = self.find(cls, reference)
+        if record is not None:
+            return record
+        known = [str(v) for r in self.list(cls) for v in (getattr(r, "name", None), r.id) if v]
+        close = difflib.get_close_matches(reference, known, n=3, cutoff=0.4) or known[:3]
+        hint = (
+            f"Known: {', '.join(dict.fromkeys(close))}" if close else f"There is no {cls.kind} yet."
+        )
+        raise NotFoundError(f"no {cls.kind} {reference!r} in {self.home}", hint)
+
+    def children(self, record_id: str) -> Sequence[str]:
+        """Ids of the records made from this one."""
+        rows = self._read("SELECT child FROM lineage WHERE parent = :parent", parent=record_id)
+        return [str(row[0]) for row in rows]
+
+    def delete(self, cls: type[Record], reference: str) -> None:
+        """Forget a record and remove its folder.
+
+        Raises:
+            InputError: when other records were made from it.
+        """
+        record = self.get(cls, reference)
+        children = self.children(record.id)
+        if children:
+            raise InputError(
+                f"{cls.kind} {record.id} is still needed by {', '.join(children)}",
+                "Delete those first.",
+            )
+        with self._write() as connection:
+            connection.execute(text("DELETE FROM records WHERE id = :id"), {"id": record.id})
+            connection.execute(text("DELETE FROM lineage WHERE child = :id"), {"id": record.id})
+        shutil.rmtree(self.folder(cls, record.id), ignore_errors=True)
+
+    # Folders ---------------------------------------------------------------------------------
+
+    def folder(self, cls: type[Record], record_id: str) -> Path:
+        """Where a record's files are."""
+        return self.home / cls.folder / record_id
+
+    def open_folder(self, cls: type[Record], record_id: str) -> Path:
+        """Make the folder of a record that is written in place, such as a run."""
+        folder = self.folder(cls, record_id)
+        with disk_errors(folder):
+            folder.mkdir(parents=True)
+            fsync_folder(folder.parent)
+        return folder
+
+    @contextmanager
+    def stage(self, cls: type[Record], record_id: str) -> Iterator[Path]:
+        """A temporary folder that becomes the record's folder when the block ends well.
+
+        Raises:
+            StorageError: when the disk refuses; nothing stays behind.
+        """
+        final = self.folder(cls, record_id)
+        temporary = final.parent / f"{_TEMPORARY}{os.getpid()}-{record_id}"
+        with disk_errors(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(final.parent)
+            try:
+                temporary.mkdir()
+                yield temporary
+                fsync_tree(temporary)
+                # Left by a kill between this rename and the row: unseen, so replaceable.
+                shutil.rmtree(final, ignore_errors=True)
+                temporary.rename(final)
+                fsync_folder(final.parent)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    # Database --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the database."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @staticmethod
+    def _columns(record: Record) -> dict[str, Any]:
+        body = json.dumps(record.model_dump(mode="json"), ensure_ascii=False)
+        return {"id": record.id, "name": getattr(record, "name", None), "body": body}
+
+    def _connect(self) -> Engine:
+        if self._engine is None:
+            with disk_errors(self.home):
+                self.home.mkdir(parents=True, exist_ok=True)
+            engine = create_engine(f"sqlite:///{self._database}", connect_args={"timeout": 30})
+            event.listen(engine, "connect", _durable)
+            with self._translated(), engine.begin() as connection:
+                try:
+                    migrate(connection)
+                except RuntimeError as error:
+                    raise InputError(f"{self._database}: {error}", "Update Tunewright.") from None
+            self._engine = engine
+        return self._engine
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._translated(), self._connect().begin() as connection:
+            yield connection
+
+    def _read(self, query: str, **values: Any) -> Sequence[Any]:
+        if self._engine is None and not self._database.exists():
+            return []
+        with self._translated(), self._connect().connect() as connection:
+            return connection.execute(text(query), values).all()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, DBAPIError) as error:
+            raise StorageError(
+                f"database {self._database}: {error.orig}",
+                "Nothing was changed. Check free space and permissions of the home folder.",
+            ) from error
+
+
+def _durable(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove temporary folders whose process is gone."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        pid = path.name[len(_TEMPORARY) :].split("-", 1)[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def all_kinds() -> dict[str, type[Record]]:
+    """``{"datasets": Dataset, …}``: the record types by their folder's name."""
+    return {cls.folder: cls for cls in RECORDS}
