@@ -1,0 +1,61 @@
+"""Conversations, rows and their files."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from tunewright.core.dataset_io import read_rows, write_rows
+from tunewright.core.errors import DataError
+from tunewright.core.events import Event, EventLog
+from tunewright.core.messages import Conversation, Message, Row, Source, conversation, supervised
+
+
+def make_row(*turns, **fields) -> Row:
+    return Row(
+        conversation=conversation(*turns), source=Source(file="a.csv", row=2), group="g", **fields
+    )
+
+
+def test_question_answer_and_prompt() -> None:
+    chat = conversation(("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "q2"))
+    assert (chat.question, chat.answer, chat.prompt()) == ("q2", None, chat)
+    full = conversation(("user", "q"), ("assistant", "a"))
+    assert full.answer == "a"
+    assert full.prompt() == conversation(("user", "q"))
+
+
+@pytest.mark.parametrize(
+    "roles", [("user", "system"), ("assistant",), ("system",)], ids=lambda roles: "-".join(roles)
+)
+def test_impossible_orders_are_refused(roles: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError):
+        Conversation(messages=tuple(Message(role=role, content="x") for role in roles))
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    rows = [
+        make_row(("user", "房东\n不退\u2028押金"), ("assistant", '"起诉"'), slice="reworded"),
+        make_row(("user", "hi"), origin="general"),
+    ]
+    assert write_rows(tmp_path / "train.jsonl", rows) == 2
+    assert read_rows(tmp_path, "train") == rows
+    assert read_rows(tmp_path, "dev") == []
+    assert supervised(rows) == rows[:1]
+
+
+def test_a_damaged_row_is_named(tmp_path: Path) -> None:
+    write_rows(tmp_path / "test.jsonl", [make_row(("user", "q"))])
+    with open(tmp_path / "test.jsonl", "a", encoding="utf-8") as file:
+        file.write("{broken\n")
+    with pytest.raises(DataError, match=r"test\.jsonl, line 2"):
+        read_rows(tmp_path, "test")
+
+
+def test_an_event_log_survives_a_torn_line(tmp_path: Path) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(Event(kind="step", data={"step": 1, "loss": 2.5}))
+    with open(log.path, "ab") as file:
+        file.write('{"kind": "st问'.encode()[:-1])
+    log.append(Event(kind="step", data={"step": 2, "loss": 2.25}))
+    assert [event.data["step"] for event in log.read()] == [1, 2]
