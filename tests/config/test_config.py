@@ -74,5 +74,7 @@ def test_light_packages_load_no_torch() -> None:
         "tunewright.jobs, tunewright.demo, tunewright.cli.records; "
         "print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

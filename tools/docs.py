@@ -1,0 +1,116 @@
+"""Write the generated docs: options from the configs, the annotated tree from the docstrings.
+
+``--check`` writes nothing and fails when a page is out of date.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from tunewright.config.data import PrepareConfig
+from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.serving import GenerationConfig, ServeConfig
+from tunewright.config.training import TrainConfig
+
+ROOT = Path(__file__).resolve().parent.parent
+OPTIONS = ROOT / "docs" / "options.md"
+ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
+BEGIN, END = "<!-- tree: made by python -m tools.docs -->\n", "<!-- end of tree -->\n"
+COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("prepare", PrepareConfig),
+    ("train", TrainConfig),
+    ("evaluate", EvaluateConfig),
+    ("chat", GenerationConfig),
+    ("serve", ServeConfig),
+)
+OPENING = """# Options
+
+Made from `src/tunewright/config/` by `python -m tools.docs`; a test keeps it in step.
+
+Each option is a flag (`--batch-tokens 2048`, `--lora-rank 8`), a line in a YAML file given with
+`--recipe`, and a key for `--set` (`--set lora.rank=8`). Later ones in this order win.
+"""
+
+
+def rows(cls: type[BaseModel], prefix: str = "") -> list[str]:
+    """Markdown table rows, nested groups in place."""
+    lines: list[str] = []
+    for name, field in cls.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            lines += rows(inner, f"{prefix}{name}.")
+            continue
+        default = (
+            "required"
+            if field.is_required()
+            else _shown(field.get_default(call_default_factory=True))
+        )
+        bounds = ", ".join(_bound(item) for item in field.metadata if _bound(item))
+        lines.append(f"| `{prefix}{name}` | {default} | {bounds} | {field.description} |")
+    return lines
+
+
+def _shown(value: object) -> str:
+    if value is None or value in ((), {}):
+        return "–"
+    return f"`{', '.join(map(str, value)) if isinstance(value, tuple) else value}`"
+
+
+def _bound(item: object) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    for name, sign in signs.items():
+        if hasattr(item, name):
+            return f"{sign} {getattr(item, name)}"
+    return ""
+
+
+def options_page() -> str:
+    """docs/options.md as it should be."""
+    parts = [OPENING]
+    for command, cls in COMMANDS:
+        heading = f"\n## `tunewright {command}`\n\n| option | default | bounds | meaning |\n"
+        parts.append(heading + "|---|---|---|---|\n" + "\n".join(rows(cls)) + "\n")
+    return "".join(parts)
+
+
+def tree() -> str:
+    """Every module with the first line of its docstring."""
+    lines = ["```"]
+    package = ROOT / "src" / "tunewright"
+    for path in sorted(package.rglob("*.py"), key=_order):
+        relative = path.relative_to(package)
+        indent = "  " * (len(relative.parts) - 1)
+        name = f"{relative.parent.name}/" if path.name == "__init__.py" else path.name
+        indent = indent[2:] if path.name == "__init__.py" else indent
+        summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")
+        lines.append(f"{indent + name:<26} {summary[0]}".rstrip())
+    return "\n".join([*lines, "```"]) + "\n"
+
+
+def _order(path: Path) -> tuple[str, bool, str]:
+    return (str(path.parent), path.name != "__init__.py", path.name)
+
+
+def architecture_page() -> str:
+    """docs/ARCHITECTURE.md with its tree brought up to date."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + tree() + END + after
+
+
+def main() -> None:
+    """Write the pages, or compare them with ``--check``."""
+    for path, text in ((OPTIONS, options_page()), (ARCHITECTURE, architecture_page())):
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            raise SystemExit(f"{path.relative_to(ROOT)} is out of date; run: python -m tools.docs")
+
+
+if __name__ == "__main__":
+    main()
