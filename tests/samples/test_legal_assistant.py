@@ -101,6 +101,12 @@ def test_one_best_reply_per_question(spreadsheet: list[Row], locked: list[Row]) 
     assert set().union(*answers.values()) == known
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_example_names_the_number_of_rows(name: str, spreadsheet: list[Row]) -> None:
+    text = (ROOT / "examples/legal_assistant" / name).read_text("utf-8")
+    assert f"{len(spreadsheet):,}" in text
+
+
 def test_locked_kinds_and_labels(locked: list[Row]) -> None:
     assert Counter(row["kind"] for row in locked) == {
         "reworded": 120,

@@ -1,0 +1,1 @@
+"""Sample jobs that ship with the package."""
