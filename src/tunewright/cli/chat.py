@@ -40,13 +40,13 @@ def chat(
 
     Without --prompt a conversation begins; an empty line or Ctrl-D ends it, /new starts afresh.
     """
-    from tunewright.model.generation import load_many
-
     config = GenerationConfig.build(values)
     if prompt is not None:
         prompt = (sys.stdin.read() if prompt == "-" else prompt).strip()
         if not prompt:
             raise InputError("the prompt is empty", 'Example: --prompt "你好"')
+    from tunewright.model.generation import load_many
+
     names = [model] if compare is None else [model, compare]
     speakers = load_many(common.store(), names, device)
     opening = (Message(role="system", content=system),) if system else ()
@@ -54,7 +54,8 @@ def chat(
         _converse(speakers, opening, config)
         return
     question = Conversation(messages=(*opening, Message(role="user", content=prompt)))
-    answers = [_say(speaker, question, config, len(names) > 1) for speaker in speakers]
+    named = len(names) > 1
+    answers = [_say(s, question, config, named, stdout=not common.as_json) for s in speakers]
     if common.as_json:
         click.echo(json.dumps(_result(speakers, answers), ensure_ascii=False))
 
@@ -81,17 +82,21 @@ def _converse(
 
 
 def _say(
-    speaker: TextModel, question: Conversation, config: GenerationConfig, named: bool
+    speaker: TextModel,
+    question: Conversation,
+    config: GenerationConfig,
+    named: bool,
+    stdout: bool = True,
 ) -> Answer:
-    """Print the answer as it comes and return it."""
+    """Print the answer as it comes (to stdout, so that it can be piped) and return it."""
     if named:
         click.secho(f"{speaker.name}: ", fg="cyan", nl=False, err=True)
     stream = speaker.stream(question, config)
     while True:
         try:
-            click.echo(next(stream), nl=False, err=True)
+            click.echo(next(stream), nl=False, err=not stdout)
         except StopIteration as end:
-            click.echo(err=True)
+            click.echo(err=not stdout)
             answer: Answer = end.value
             return answer
 

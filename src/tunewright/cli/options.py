@@ -21,6 +21,9 @@ from tunewright.core.store import Store
 
 Command = Callable[..., Any]
 
+# Marks the parameters that belong to the config; groups are joined by two underscores.
+_KNOB = "knob__"
+
 
 @dataclass(frozen=True)
 class Common:
@@ -75,10 +78,10 @@ def config_options(
         @functools.wraps(command)
         def wrapped(recipe: Path | None, settings: tuple[str, ...], **rest: Any) -> Any:
             flags: dict[str, Any] = {}
-            for name in [key for key in rest if key.startswith("knob.")]:
+            for name in [key for key in rest if key.startswith(_KNOB)]:
                 value = rest.pop(name)
                 if value is not None and value != ():
-                    flags = merge(flags, _nested(name.removeprefix("knob."), value))
+                    flags = merge(flags, _nested(name.removeprefix(_KNOB), value))
             base = {} if recipe is None else read_recipe(recipe)
             return command(values=merge(base, flags, parse_settings(settings)), **rest)
 
@@ -108,7 +111,7 @@ def _leaves(cls: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldInfo
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:
-    for part in reversed(name.split(".")):
+    for part in reversed(name.split("__")):
         value = {part: value}
     return dict(value)
 
@@ -124,7 +127,9 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         options |= {"multiple": True, "metavar": "KEY=VALUE", "callback": _pairs}
     elif kind is not bool:
         options |= {"type": kind, "multiple": many}
-    return click.option(flag, f"knob.{name}", **options)
+    short = (field.json_schema_extra or {}) if not callable(field.json_schema_extra) else {}
+    flags = [str(short["flag"]), flag] if "flag" in short else [flag]
+    return click.option(*flags, _KNOB + name.replace(".", "__"), **options)
 
 
 def _shown(field: FieldInfo) -> str:

@@ -30,8 +30,12 @@ class ServeConfig(StageConfig):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port; 0 picks a free one."""
     queue: int = Field(default=64, ge=1)
-    """Requests that may wait for one engine before new ones get 429."""
+    """Requests one engine may hold, waiting or running, before new ones get 429."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds one request may take."""
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     """Where engines run."""
+    bases: tuple[str, ...] = ()
+    """More bases to serve as they are, besides nano and those of tuned models."""
+    api_key_file: str | None = None
+    """File with one API key per line; needed to listen beyond this machine."""

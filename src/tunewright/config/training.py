@@ -12,7 +12,7 @@ from tunewright.config.base import StageConfig
 class LoraConfig(StageConfig):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W' = W + (alpha / rank) · B·A."""
 
-    rank: int = Field(default=16, ge=1, le=1024)
+    rank: int = Field(default=16, ge=1, le=1024, json_schema_extra={"flag": "--rank"})
     """Rank r of A (r, in) and B (out, r)."""
     alpha: float = Field(default=32, gt=0)
     """Scale of the adapter; the effective factor is alpha / rank."""
@@ -25,7 +25,9 @@ class LoraConfig(StageConfig):
 class OptimizerConfig(StageConfig):
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up and a cosine decay."""
 
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    learning_rate: float | None = Field(
+        default=None, gt=0, le=1, json_schema_extra={"flag": "--learning-rate"}
+    )
     """Peak learning rate; chosen from the base's size when not given."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
