@@ -1,0 +1,1 @@
+"""Base models: finding, trusting, rendering, loading, adapting and generating with them."""

@@ -1,0 +1,108 @@
+"""The tokenizer of a model folder, as the transformers library would set it up, without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer
+
+from tunewright.core.errors import ModelError
+from tunewright.model.folders import ModelFolder
+
+_NAMES = (
+    "bos_token",
+    "eos_token",
+    "unk_token",
+    "sep_token",
+    "pad_token",
+    "cls_token",
+    "mask_token",
+)
+
+
+def load_tokenizer(folder: ModelFolder) -> Tokenizer:
+    """Read ``tokenizer.json`` and mark what ``tokenizer_config.json`` names as special.
+
+    Raises:
+        ModelError: when the file is no tokenizer.
+    """
+    path = folder.path / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # noqa: BLE001 - the library raises the bare class
+        raise ModelError(f"{path} is not a tokenizer: {error}") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    known = tokenizer.get_added_tokens_decoder()
+    special = {token.content for token in known.values() if token.special}
+    for token in _declared(folder.tokenizer):
+        if token.content in special or not _fits(tokenizer, token, folder):
+            continue
+        tokenizer.add_special_tokens([token])
+    return tokenizer
+
+
+def special_variables(folder: ModelFolder) -> dict[str, str]:
+    """``bos_token`` and the like, as chat templates may use them."""
+    values = {name: _content(folder.tokenizer.get(name)) for name in _NAMES}
+    return {name: text for name, text in values.items() if text}
+
+
+def declared_ends(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
+    """Every token id that the folder's files call an end of sequence."""
+    found: set[int] = set()
+    for source in (folder.config, folder.generation):
+        value = source.get("eos_token_id")
+        values = value if isinstance(value, list) else [value]
+        found |= {n for n in values if isinstance(n, int) and n >= 0}
+    named = _content(folder.tokenizer.get("eos_token"))
+    number = tokenizer.token_to_id(named) if named else None
+    return found if number is None else found | {number}
+
+
+def padding_id(folder: ModelFolder, tokenizer: Tokenizer, ends: set[int]) -> int:
+    """The id that fills short rows of a batch; never looked at, so any valid id will do."""
+    named = _content(folder.tokenizer.get("pad_token"))
+    candidates = [
+        tokenizer.token_to_id(named) if named else None,
+        folder.generation.get("pad_token_id"),
+        folder.config.get("pad_token_id"),
+        min(ends, default=None),
+    ]
+    return next((n for n in candidates if isinstance(n, int) and n >= 0), 0)
+
+
+def _declared(config: dict[str, Any]) -> list[AddedToken]:
+    texts = [_content(config.get(name)) for name in _NAMES]
+    for key in ("additional_special_tokens", "extra_special_tokens"):
+        extra = config.get(key) or []
+        values = extra.values() if isinstance(extra, dict) else extra
+        texts += [_content(value) for value in values]
+    tokens = [AddedToken(text, special=True, normalized=False) for text in texts if text]
+    decoder = config.get("added_tokens_decoder")
+    for value in decoder.values() if isinstance(decoder, dict) else ():
+        if isinstance(value, dict) and value.get("special") and _content(value):
+            tokens.append(
+                AddedToken(
+                    value["content"],
+                    special=True,
+                    normalized=bool(value.get("normalized")),
+                    lstrip=bool(value.get("lstrip")),
+                    rstrip=bool(value.get("rstrip")),
+                    single_word=bool(value.get("single_word")),
+                )
+            )
+    return tokens
+
+
+def _fits(tokenizer: Tokenizer, token: AddedToken, folder: ModelFolder) -> bool:
+    """A token new to the vocabulary must have a row in the model's embedding."""
+    if tokenizer.token_to_id(token.content) is not None:
+        return True
+    size = folder.config.get("vocab_size")
+    return isinstance(size, int) and tokenizer.get_vocab_size(with_added_tokens=True) < size
+
+
+def _content(value: Any) -> str | None:
+    text = value.get("content") if isinstance(value, dict) else value
+    return text if isinstance(text, str) and text else None
