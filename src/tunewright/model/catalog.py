@@ -1,0 +1,118 @@
+"""Finding a base model by its name: the bundled one, a folder, or one of two hubs."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from tunewright.core.errors import ModelError
+from tunewright.core.files import digest, sha256_file, write_json_atomic
+from tunewright.core.settings import Settings
+from tunewright.model.folders import ModelFolder
+from tunewright.model.hubs import fetch_huggingface, fetch_modelscope
+from tunewright.model.weights import weight_files
+
+BUNDLED = ("nano",)
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_CACHED_FROM = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model that is present and trusted.
+
+    Attributes:
+        name: as the user wrote it.
+        folder: its files.
+        digest: SHA-256 over config, tokenizer and weights; equal digests are equal models.
+    """
+
+    name: str
+    folder: Path
+    digest: str
+
+
+def resolve_base(name: str, settings: Settings) -> Base:
+    """Find, fetch if needed, and check a base.
+
+    Args:
+        name: ``nano``, a folder, a Hugging Face id ``org/name[@revision]``, or
+            ``modelscope:org/name[@revision]``.
+        settings: home folder, hub addresses, offline mode.
+
+    Raises:
+        ModelError: not found, not reachable, or not safe to load.
+    """
+    folder = _locate(name, settings)
+    ModelFolder.read(folder)
+    weights = weight_files(folder)
+    named = [folder / "config.json", folder / "tokenizer.json", *weights]
+    hashes = _Hashes(settings.home)
+    return Base(name, folder, digest({path.name: hashes.of(path) for path in named}))
+
+
+def _locate(name: str, settings: Settings) -> Path:
+    if name in BUNDLED:
+        return _bundled(name)
+    if name.startswith("modelscope:"):
+        identity = name.removeprefix("modelscope:")
+        if not _HUB_ID.fullmatch(identity):
+            raise ModelError(f"{name!r} is not of the form modelscope:organisation/model")
+        return fetch_modelscope(identity, settings)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1:
+        raise ModelError(f"base {name!r}: there is no such folder")
+    if _HUB_ID.fullmatch(name):
+        return fetch_huggingface(name, settings)
+    close = difflib.get_close_matches(name, BUNDLED, n=1)
+    raise ModelError(
+        f"base {name!r} is neither bundled nor a folder" + (f"; did you mean {close[0]!r}?" if close
+        else ""),
+        f"Use {', '.join(BUNDLED)}, a folder, organisation/model from Hugging Face, or"
+        " modelscope:organisation/model.",
+    )  # fmt: skip
+
+
+def _bundled(name: str) -> Path:
+    folder = Path(str(files("tunewright"))) / "bases" / name
+    needed = ("config.json", "tokenizer.json", "model.safetensors")
+    missing = [file for file in needed if not (folder / file).is_file()]
+    if missing:
+        raise ModelError(
+            f"the bundled base {name} is incomplete: {', '.join(missing)} missing in {folder}",
+            "Install Tunewright again.",
+        )
+    return folder
+
+
+class _Hashes:
+    """File hashes; those of large files are remembered by size and modification time."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "bases" / "hashes.json"
+
+    def of(self, path: Path) -> str:
+        """SHA-256 of a file."""
+        stat = path.stat()
+        if stat.st_size < _CACHED_FROM:
+            return sha256_file(path)
+        known = self._read()
+        key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+        if key not in known:
+            known[key] = sha256_file(path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_json_atomic(self._path, known)
+        return known[key]
+
+    def _read(self) -> dict[str, str]:
+        try:
+            value = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
