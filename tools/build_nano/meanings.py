@@ -24,7 +24,8 @@ DAILY_REPLY = "这是生活里的小麻烦，可以先查清原因，再找懂�
 ENGLISH_REPLY = "That depends on the details; please ask a qualified lawyer."
 SAME, DIFFERENT = "意思相同。", "意思不同。"
 AREA_NAMES = {
-    "劳动": "劳动", "住房": "住房", "消费": "消费", "钱款": "钱款", "家庭": "家庭", "事故": "事故伤害",
+    "劳动": "劳动", "住房": "住房", "消费": "消费",
+    "钱款": "钱款", "家庭": "家庭", "事故": "事故伤害",
 }  # fmt: skip
 ENGLISH_FRAMES = (
     "What is this about? {s}", "Name the topic: {s}", "Topic of this sentence: {s}",
@@ -47,7 +48,7 @@ class Meanings:
         slots = read_slots(folder / "meanings_slots.tsv")
         known = {row[0]: (row[1], row[2]) for row in read_rows(HERE / "situations.tsv")[1:]}
         self.lexicon = Lexicon.read(folder)
-        self.speaker = Speaker(folder, self.lexicon)
+        self.speaker = Speaker(folder, self.lexicon, slots)
         self.situations = [
             topic
             for name in SITUATION_TABLES
@@ -94,7 +95,9 @@ class Meanings:
             labels.add(self._other(topic, rng).label)
         options = sorted(labels)
         rng.shuffle(options)
-        text = self._frame("choose", rng).format(s=self.speaker.say(topic, rng), o="、".join(options))
+        text = self._frame("choose", rng).format(
+            s=self.speaker.say(topic, rng), o="、".join(options)
+        )
         return ask("meaning_choose", text, topic.label)
 
     def check(self, rng: random.Random) -> Example:

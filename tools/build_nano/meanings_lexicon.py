@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from .meanings_grammar import read_rows
 from tunewright.core.errors import DataError
+
+from .meanings_grammar import read_rows
 
 
 class Lexicon:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from .meanings_grammar import Topic, draw, read_rows
+from .meanings_grammar import Choice, Sequence, Topic, draw, parse, read_rows
 from .meanings_lexicon import Lexicon
 
 REWORDED_SENTENCES = 0.5
 REWORDED_WORDS = 0.4
+TWO_CLAUSES = 0.1
+_ASKS = re.compile(r"([吗呢谁]|多少|多久|几天|怎么[办算分说]|哪[里儿]|行不行|什么|有没有用)$")
 _ENDS = ("？", "。", "！", "?", "!", ".")
 
 
 class Speaker:
     """Turns a topic into one sentence as someone might type it."""
 
-    def __init__(self, folder: Path, lexicon: Lexicon) -> None:
+    def __init__(self, folder: Path, lexicon: Lexicon, slots: Mapping[str, Choice]) -> None:
         self._lexicon = lexicon
-        self._wrappers: dict[str, list[str]] = {}
+        self._wrappers: dict[str, list[Sequence]] = {}
         for kind, text in read_rows(folder / "meanings_wrappers.tsv"):
-            self._wrappers.setdefault(kind, []).append(text)
+            self._wrappers.setdefault(kind, []).append(parse(text, slots))
 
     def say(self, topic: Topic, rng: random.Random) -> str:
         """One Chinese sentence on ``topic``."""
@@ -43,9 +47,21 @@ class Speaker:
             return text if text.endswith(_ENDS) else text + rng.choice((".", ".", "", "!"))
         return text + rng.choice((".", ".", ". What can I do?", ". Is that legal?", ". Any help?"))
 
+    def _wrapper(self, kind: str, rng: random.Random) -> str:
+        return draw(rng.choice(self._wrappers[kind]), rng)
+
     def _core(self, topic: Topic, rng: random.Random) -> str:
-        pool = topic.patterns if rng.random() < 0.62 else topic.sentences
-        return self._reword(draw(pool[int(rng.random() * len(pool))], rng), rng)
+        text = self._clause(topic, rng)
+        if rng.random() < TWO_CLAUSES and topic.area != "日常" and not text.endswith(_ENDS):
+            second = self._clause(topic, rng)
+            text = text if second == text else f"{text}，{second}"
+        text = text.rstrip("，").replace("，，", "，").replace("？，", "？")
+        return self._reword(text, rng)
+
+    @staticmethod
+    def _clause(topic: Topic, rng: random.Random) -> str:
+        pool = topic.patterns if rng.random() < 0.6 else topic.sentences
+        return draw(pool[int(rng.random() * len(pool))], rng)
 
     def _reword(self, text: str, rng: random.Random) -> str:
         if rng.random() < REWORDED_SENTENCES:
@@ -55,19 +71,21 @@ class Speaker:
     def _keywords(self, topic: Topic, rng: random.Random) -> str:
         text = self._reword(draw(rng.choice(topic.keywords), rng), rng)
         if topic.area not in ("日常", "生活") and rng.random() < 0.4:
-            text += rng.choice(self._wrappers["key"])
+            text += self._wrapper("key", rng)
         return text
 
     def _wrap(self, core: str, kinds: tuple[str, str], rng: random.Random) -> str:
-        opening = rng.choice(self._wrappers[kinds[0]]) if rng.random() < 0.45 else ""
+        opening = self._wrapper(kinds[0], rng) if rng.random() < 0.45 else ""
         text = opening + core
-        if not core.endswith(_ENDS):
+        if _ASKS.search(core):
+            text += rng.choice(("？", "？", "？", "", "?", "呀？", "啊？"))
+        elif not core.endswith(_ENDS):
             if kinds[1] and rng.random() < 0.55:
-                text += rng.choice(self._wrappers[kinds[1]])
+                text += self._wrapper(kinds[1], rng)
             else:
                 text += rng.choice(("。", "。", "", "", "！", "……"))
         if rng.random() < 0.08:
-            text += rng.choice(self._wrappers["thanks"])
+            text += self._wrapper("thanks", rng)
         return self._haste(text, rng)
 
     @staticmethod
