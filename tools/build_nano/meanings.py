@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .corpus.example import Example, ask
-from .meanings_grammar import Topic, read_rows, read_slots, read_topics
+from .meanings_grammar import Topic, read_rows, read_slots, read_topics, widen
 from .meanings_lexicon import Lexicon
 from .meanings_speech import Speaker
 
@@ -49,11 +49,12 @@ class Meanings:
         known = {row[0]: (row[1], row[2]) for row in read_rows(HERE / "situations.tsv")[1:]}
         self.lexicon = Lexicon.read(folder)
         self.speaker = Speaker(folder, self.lexicon, slots)
-        self.situations = [
+        situations = [
             topic
             for name in SITUATION_TABLES
             for topic in read_topics(folder / f"meanings_{name}.tsv", slots, known)
         ]
+        self.situations = widen(situations, folder / "meanings_more.tsv", slots)
         self.legalish = read_topics(folder / "meanings_legalish.tsv", slots, known)
         daily = read_topics(folder / "meanings_daily.tsv", slots, known)
         self.trouble = [topic for topic in daily if topic.area == "生活"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunewright.core.errors import DataError
@@ -155,6 +155,22 @@ def read_topics(
     if block:
         topics.append(_topic(block, slots, known, path))
     return topics
+
+
+def widen(topics: list[Topic], path: Path, slots: Mapping[str, Choice]) -> list[Topic]:
+    """``topics`` with the further patterns of a table: one row each, a name and patterns."""
+    more = dict(read_rows(path))
+    unknown = set(more) - {topic.name for topic in topics}
+    if unknown:
+        raise DataError(f"{path.name}: no topic is named {sorted(unknown)}; correct the names")
+    return [
+        replace(topic, patterns=topic.patterns + _parse_all(more.get(topic.name, ""), slots))
+        for topic in topics
+    ]
+
+
+def _parse_all(text: str, slots: Mapping[str, Choice]) -> tuple[Sequence, ...]:
+    return tuple(parse(option, slots) for option in split_options(text) if option)
 
 
 def _topic(

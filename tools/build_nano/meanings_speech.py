@@ -60,7 +60,7 @@ class Speaker:
 
     @staticmethod
     def _clause(topic: Topic, rng: random.Random) -> str:
-        pool = topic.patterns if rng.random() < 0.6 else topic.sentences
+        pool = topic.patterns if rng.random() < 0.68 else topic.sentences
         return draw(pool[int(rng.random() * len(pool))], rng)
 
     def _reword(self, text: str, rng: random.Random) -> str:
