@@ -1,0 +1,135 @@
+"""OpenAI's own client against a real server: only ``base_url`` differs."""
+
+import asyncio
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from .conftest import HELLO, Server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as made:
+        yield made
+
+
+def test_a_whole_answer(client: openai.OpenAI) -> None:
+    raw = client.chat.completions.with_raw_response.create(
+        model="slow", messages=HELLO, max_tokens=5
+    )
+    assert raw.headers["x-tunewright-served-by"] == "slow"
+    assert raw.headers["x-request-id"].startswith("req_")
+    reply = raw.parse()
+    assert (reply.object, reply.model) == ("chat.completion", "slow")
+    assert reply.choices[0].message.role == "assistant"
+    assert reply.choices[0].finish_reason in ("stop", "length")
+    assert reply.usage is not None
+    assert 1 <= reply.usage.completion_tokens <= 5
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens
+
+
+def test_the_streamed_answer_is_the_whole_answer(client: openai.OpenAI) -> None:
+    whole = client.chat.completions.create(model="slow", messages=HELLO, max_tokens=20)
+    chunks = list(
+        client.chat.completions.create(
+            model="slow",
+            messages=HELLO,
+            max_tokens=20,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    pieces = [c.choices[0].delta.content or "" for c in chunks if c.choices]
+    assert "".join(pieces) == whole.choices[0].message.content
+    assert chunks[0].choices[0].delta.role == "assistant"
+    reasons = [c.choices[0].finish_reason for c in chunks if c.choices]
+    assert reasons[-1] == whole.choices[0].finish_reason
+    assert set(reasons[:-1]) == {None}
+    assert chunks[-1].choices == []
+    assert chunks[-1].usage == whole.usage
+    assert len({c.id for c in chunks}) == 1
+
+
+def test_stop_texts_end_the_answer_and_are_not_part_of_it(client: openai.OpenAI) -> None:
+    text = client.chat.completions.create(model="slow", messages=HELLO, max_tokens=40)
+    answer = text.choices[0].message.content or ""
+    stop = answer[3:5]
+    cut = client.chat.completions.create(model="slow", messages=HELLO, max_tokens=40, stop=stop)
+    assert cut.choices[0].message.content == answer[: answer.index(stop)]
+    assert cut.choices[0].finish_reason == "stop"
+
+
+def test_a_seed_repeats_a_draw(client: openai.OpenAI) -> None:
+    draws = {
+        client.chat.completions.create(
+            model="slow", messages=HELLO, max_tokens=20, temperature=1.5, seed=7
+        ).choices[0].message.content
+        for _ in range(2)
+    }  # fmt: skip
+    assert len(draws) == 1
+
+
+def test_many_at_once_each_get_their_own_answer(server: Server) -> None:
+    async def ask_all() -> tuple[list[str | None], list[str | None]]:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+
+            async def ask(word: str) -> str | None:
+                reply = await client.chat.completions.create(
+                    model="slow", messages=[{"role": "user", "content": word}], max_tokens=12
+                )
+                return reply.choices[0].message.content
+
+            words = ["apple", "legal deposit", "x", "three months at most"]
+            alone = [await ask(word) for word in words]
+            together = await asyncio.gather(*map(ask, words))
+            return alone, list(together)
+
+    alone, together = asyncio.run(ask_all())
+    assert alone == together
+    assert len(set(alone)) > 1
+
+
+def test_an_async_stream(server: Server) -> None:
+    async def read() -> str:
+        async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+            stream = await client.chat.completions.create(
+                model="slow", messages=HELLO, max_tokens=8, stream=True
+            )
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(read())
+
+
+def test_models_are_listed_and_found(client: openai.OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert names == ["nano", "slow"]
+    assert client.models.retrieve("slow").object == "model"
+
+
+def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.chat.completions.create(model="ft:slow:acme/legal", messages=HELLO)
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    assert "'slow'" in caught.value.message
+    with pytest.raises(openai.NotFoundError) as caught:
+        client.models.retrieve("ft:llama/3.1:acme:x")
+    assert caught.value.code == "model_not_found"
+
+
+def test_a_wrong_parameter_is_a_bad_request(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="slow", messages=HELLO, temperature=3)
+    assert caught.value.param == "temperature"
+    assert caught.value.request_id is not None
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="slow", messages=HELLO, n=2)
+    assert (caught.value.param, caught.value.code) == ("n", "unsupported_parameter")
+
+
+def test_a_prompt_beyond_the_context_is_refused(client: openai.OpenAI) -> None:
+    long = [{"role": "user", "content": "word " * 60_000}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="slow", messages=long)  # type: ignore[arg-type]
+    assert caught.value.code == "context_length_exceeded"

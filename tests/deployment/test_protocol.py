@@ -1,0 +1,186 @@
+"""Chat requests: what is accepted, what is refused, and how the refusal names the culprit."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tunewright.deployment.protocol import MAX_MESSAGES, ChatRequest
+from tunewright.deployment.replies import RequestError, error_body
+
+HELLO = {"role": "user", "content": "hello"}
+
+
+def parse(**values: Any) -> ChatRequest:
+    body = {"model": "nano", "messages": [HELLO], **values}
+    return ChatRequest.parse(json.dumps(body).encode())
+
+
+def refusal(**values: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        parse(**values).conversation()
+    assert caught.value.status == 400
+    assert caught.value.type == "invalid_request_error"
+    return caught.value
+
+
+def test_fields_that_ask_for_nothing_are_accepted() -> None:
+    request = parse(
+        n=1, logprobs=False, presence_penalty=0.0, frequency_penalty=None, store=False,
+        response_format={"type": "text"}, tools=[], tool_choice="auto", logit_bias={},
+        user="u1", metadata={"team": "legal"}, service_tier="auto",
+    )  # fmt: skip
+    assert request.conversation().question == "hello"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n", 2),
+        ("n", 10**9),
+        ("n", True),
+        ("logprobs", True),
+        ("top_logprobs", 5),
+        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("response_format", {"type": "json_object"}),
+        ("presence_penalty", 0.5),
+        ("frequency_penalty", -1),
+        ("logit_bias", {"1": 5}),
+        ("store", True),
+        ("audio", {"voice": "x"}),
+    ],
+)
+def test_what_is_not_implemented_is_refused_rather_than_ignored(field: str, value: object) -> None:
+    error = refusal(**{field: value})
+    assert (error.param, error.code) == (field, "unsupported_parameter")
+
+
+@pytest.mark.parametrize(
+    ("values", "param"),
+    [
+        ({"model": 3}, "model"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [HELLO] * (MAX_MESSAGES + 1)}, "messages"),
+        ({"messages": ["hello"]}, "messages[0]"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [HELLO, {"role": "robot", "content": ""}]}, "messages[1].role"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
+        ({"messages": [{**HELLO, "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        ({"messages": [{**HELLO, "wieght": 1}]}, "messages[0].wieght"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"max_completion_tokens": 10**12}, "max_completion_tokens"),
+        ({"temperature": 2.5}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_p": -0.1}, "top_p"),
+        ({"seed": 2**63}, "seed"),
+        ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ""}, "stop[0]"),
+        ({"stop": "x" * 257}, "stop[0]"),
+        ({"stop": [1]}, "stop[0]"),
+        ({"stream": "yes"}, "stream"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"usage": True}}, "stream_options.usage"),
+        ({"metadata": {"k": 1}}, "metadata.k"),
+        ({"chat_template": "{{ 1 }}"}, "chat_template"),
+        ({"chat_template_kwargs": {}}, "chat_template_kwargs"),
+        ({"temprature": 1}, "temprature"),
+    ],
+)
+def test_a_wrong_parameter_is_named(values: dict[str, Any], param: str) -> None:
+    assert refusal(**values).param == param
+
+
+def test_a_misspelt_parameter_gets_a_suggestion() -> None:
+    assert "did you mean 'temperature'?" in refusal(temprature=1).message
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(RequestError, match="model is required") as caught:
+        ChatRequest.parse(json.dumps({"messages": [HELLO]}).encode())
+    assert caught.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"a": NaN}', b"1" * 10_000,
+     b'{"model": "\\ud800", "messages": []}', b'{"\\ud800": 1}'],
+)  # fmt: skip
+def test_hostile_bodies_are_refused(body: bytes) -> None:
+    with pytest.raises(RequestError) as caught:
+        ChatRequest.parse(body)
+    json.dumps(caught.value.body(), ensure_ascii=False).encode()
+
+
+def test_too_many_fields_are_refused_at_once() -> None:
+    with pytest.raises(RequestError, match="more than 64 fields"):
+        parse(**{f"field{number}": 1 for number in range(10_000)})
+
+
+def test_text_that_is_no_unicode_can_still_be_reported() -> None:
+    assert error_body("\ud800", "x")["error"]["message"] == "?"
+
+
+def test_text_parts_are_joined_and_images_refused() -> None:
+    parts = [{"type": "text", "text": "How "}, {"type": "text", "text": "long?"}]
+    request = parse(messages=[{"role": "user", "content": parts}])
+    assert request.conversation().question == "How long?"
+    image = {"type": "image_url", "image_url": {"url": "http://127.0.0.1/x.png"}}
+    error = refusal(messages=[{"role": "user", "content": [*parts, image]}])
+    assert error.param == "messages[0].content"
+    assert "part 2 is of type 'image_url'" in error.message
+
+
+def test_developer_is_system_and_leading_ones_are_joined() -> None:
+    request = parse(
+        messages=[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "system", "content": "Be kind."},
+            HELLO,
+        ]
+    )
+    turns = [(m.role, m.content) for m in request.conversation().messages]
+    assert turns == [("system", "Be brief.\n\nBe kind."), ("user", "hello")]
+
+
+def test_a_reply_of_ours_can_be_sent_back() -> None:
+    reply = {"role": "assistant", "content": "hi", "refusal": None, "annotations": [],
+             "tool_calls": None}  # fmt: skip
+    assert len(parse(messages=[HELLO, reply, HELLO]).conversation().messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([HELLO, {"role": "system", "content": "x"}, HELLO], "messages[1].role"),
+        ([HELLO, {"role": "assistant", "content": "x"}], "messages[1].role"),
+        ([{"role": "system", "content": "x"}], "messages[0].role"),
+    ],
+)
+def test_orders_that_no_model_knows_are_refused(messages: list[Any], param: str) -> None:
+    assert refusal(messages=messages).param == param
+
+
+def test_generation_follows_the_request() -> None:
+    drawn = parse(max_tokens=9, max_completion_tokens=7, temperature=0.5, top_p=0.9, seed=-1,
+                  stop="\n").generation(room=100)  # fmt: skip
+    assert (drawn.max_new_tokens, drawn.temperature, drawn.top_p) == (7, 0.5, 0.9)
+    assert drawn.stop == ("\n",)
+    assert drawn.seed == 2**63 - 1
+
+
+def test_without_a_wish_the_answer_is_greedy_and_fills_the_context() -> None:
+    drawn = parse().generation(room=31)
+    assert (drawn.max_new_tokens, drawn.temperature, drawn.seed) == (31, 0.0, None)
+    assert parse(temperature=1, top_p=0).generation(room=9).temperature == 0
+
+
+def test_the_wire_carries_what_the_engine_needs_and_no_more() -> None:
+    request = parse(user="someone", metadata={"a": "b"}, max_tokens=5)
+    assert request.wire("mdl_1") == {
+        "model": "mdl_1",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 5,
+    }
