@@ -1,0 +1,1 @@
+"""Fine-tuning: rows → packed batches → losses → adapters, with checkpoints that resume exactly."""

@@ -1,0 +1,256 @@
+"""The training loop: forward, backward, clip, AdamW; validate and save on time; stop well."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+from torch.nn.utils import clip_grad_norm_
+
+from tunewright.config.training import TrainConfig
+from tunewright.core.errors import Interrupted, TrainingError
+from tunewright.core.events import Event, Listener
+from tunewright.core.messages import Source
+from tunewright.training.batches import Example, PackedBatch, Sampler, pack
+from tunewright.training.checkpoints import (
+    Checkpoint,
+    TrainState,
+    optimizer_tensors,
+    prune,
+    restore_optimizer,
+    save_checkpoint,
+)
+from tunewright.training.methods import Method
+from tunewright.training.schedule import learning_rate
+from tunewright.training.stopping import StopRequest
+
+_RECENT = 20  # steps that speed, remaining time and the reported training loss are averaged over
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one run is made of.
+
+    Attributes:
+        config: the recipe.
+        model: the base with its adapter attached, on ``device``.
+        parameters: what is trained, by name.
+        method: how batches and losses are made.
+        train: examples to learn from.
+        dev: examples to watch; may be empty.
+        sources: where the rows that ``train`` was made of came from.
+        sampler: the order of ``train``.
+        steps: optimizer steps of the whole run.
+        peak_rate: highest learning rate.
+        device: where the model is.
+        write_adapter: writes the adapter's files into a folder.
+        identity: digests that a checkpoint must share to be resumed.
+        started: ``time.perf_counter()`` when the stage began.
+    """
+
+    config: TrainConfig
+    model: Any
+    parameters: dict[str, Parameter]
+    method: Method
+    train: Sequence[Example]
+    dev: Sequence[Example]
+    sources: Sequence[Source]
+    sampler: Sampler
+    steps: int
+    peak_rate: float
+    device: torch.device
+    write_adapter: Callable[[Path], None]
+    identity: dict[str, str]
+    started: float
+
+
+class Loop:
+    """One run of a job, from its beginning or from a checkpoint."""
+
+    def __init__(
+        self, job: Job, folder: Path, listen: Listener, checkpoint: Checkpoint | None = None
+    ) -> None:
+        self.job = job
+        self.folder = folder
+        """Where checkpoints go."""
+        self.state = checkpoint.state if checkpoint else TrainState(identity=job.identity)
+        self._listen = listen
+        self._names = list(job.parameters)
+        self._saved_step = self.state.step
+        self._done = 0  # steps of this process
+        self._epoch_batches = 1
+        self._times: deque[tuple[float, int]] = deque(maxlen=_RECENT)
+        options = job.config.optimizer
+        self._optimizer = torch.optim.AdamW(
+            list(job.parameters.values()),
+            lr=job.peak_rate,
+            betas=(options.beta1, options.beta2),
+            weight_decay=options.weight_decay,
+            fused=True,
+        )
+        if checkpoint:
+            restore_optimizer(self._optimizer, self._names, checkpoint)
+
+    def run(self, stop: StopRequest) -> TrainState:
+        """Train to the last step, validate and save.
+
+        Raises:
+            Interrupted: when asked to stop; the state is saved.
+            TrainingError: at a loss or gradient that is not finite; earlier checkpoints stay.
+            StorageError: when a checkpoint cannot be written; earlier checkpoints stay.
+        """
+        config, state = self.job.config, self.state
+        self.job.model.train()
+        for batch in self._batches():
+            if stop.asked:
+                self._save()
+                raise Interrupted(f"stopped after step {state.step} of {self.job.steps}")
+            self._step(batch)
+            last = state.step == self.job.steps
+            improved = (state.step % config.eval_steps == 0 or last) and self._validate()
+            if improved or last or state.step % config.save_steps == 0:
+                self._save()
+        return state
+
+    def _batches(self) -> Iterator[PackedBatch]:
+        """Batches from where the state stands to the last step; keeps the position in step."""
+        job, state = self.job, self.state
+        while state.step < job.steps:
+            order = job.sampler.epoch(state.epoch)
+            self._epoch_batches = len(order)
+            for indices in order[state.batch :]:
+                yield job.method.collate([job.train[index] for index in indices]).to(job.device)
+                if state.step == job.steps:
+                    return
+            state.epoch, state.batch = state.epoch + 1, 0
+
+    def _step(self, batch: PackedBatch) -> None:
+        job, state = self.job, self.state
+        begin = time.perf_counter()
+        rate = learning_rate(state.step + 1, job.steps, job.peak_rate, job.config.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
+        torch.manual_seed(job.config.seed * 1_000_003 + state.step)
+        with self._memory_named():
+            loss = job.method.loss(job.model, batch) / batch.supervised
+            loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip_grad_norm_(job.parameters.values(), job.config.optimizer.max_grad_norm)
+        loss_value, norm_value = loss.item(), norm.item()
+        if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+            raise self._not_finite(batch, loss_value, norm_value)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._advance(batch, loss_value, time.perf_counter() - begin)
+        self._report(loss_value, norm_value, rate)
+
+    def _advance(self, batch: PackedBatch, loss: float, seconds: float) -> None:
+        state = self.state
+        state.step += 1
+        state.batch += 1
+        state.tokens += batch.tokens
+        state.recent_losses = [*state.recent_losses, loss][-_RECENT:]
+        if state.first_step_seconds is None:
+            state.first_step_seconds = time.perf_counter() - self.job.started
+        # The first step of a process allocates and compiles: not what later ones cost.
+        if self._done == 1:
+            self._times.clear()
+        if self._done:
+            state.seconds += seconds
+            state.timed_tokens += batch.tokens
+        self._times.append((seconds, batch.tokens))
+        self._done += 1
+
+    def _report(self, loss: float, norm: float, rate: float) -> None:
+        state, job = self.state, self.job
+        seconds = sum(spent for spent, _ in self._times)
+        tokens = sum(count for _, count in self._times)
+        remaining = job.steps - state.step
+        self._emit(
+            "step",
+            step=state.step,
+            steps=job.steps,
+            epoch=round(state.epoch + state.batch / self._epoch_batches, 3),
+            loss=loss,
+            grad_norm=norm,
+            learning_rate=rate,
+            tokens=state.tokens,
+            tokens_per_second=tokens / seconds,
+            eta_seconds=remaining * seconds / len(self._times),
+        )
+
+    def _validate(self) -> bool:
+        """Loss of the dev split; True when it is the lowest so far."""
+        job, state = self.job, self.state
+        if not job.dev:
+            return False
+        job.model.eval()
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for indices in pack(list(map(len, job.dev)), job.config.batch_tokens, seed=None):
+                batch = job.method.collate([job.dev[index] for index in indices]).to(job.device)
+                total += job.method.loss(job.model, batch).item()
+                count += batch.supervised
+        job.model.train()
+        state.valid_loss = total / count
+        self._emit("validation", step=state.step, loss=state.valid_loss)
+        improved = state.best_loss is None or state.valid_loss < state.best_loss
+        if improved:
+            state.best_loss, state.best_step = state.valid_loss, state.step
+        return improved
+
+    def _save(self) -> None:
+        job, state = self.job, self.state
+        if state.step == self._saved_step:
+            return
+        path = save_checkpoint(
+            self.folder,
+            state,
+            optimizer_tensors(self._optimizer, self._names),
+            job.write_adapter,
+        )
+        self._saved_step = state.step
+        prune(self.folder, job.config.keep_checkpoints, state.best_step)
+        best = state.best_step in (None, state.step)
+        self._emit("checkpoint", step=state.step, path=str(path), best=best)
+
+    @contextmanager
+    def _memory_named(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                f"step {self.state.step + 1}: {self.job.device} is out of memory",
+                "Lower batch_tokens or lora.rank, or prepare with a smaller max_tokens.",
+            ) from error
+
+    def _not_finite(self, batch: PackedBatch, loss: float, norm: float) -> TrainingError:
+        """Name the rows: those whose own loss is not finite, else the whole batch."""
+        job = self.job
+        inside = [example for example in job.train if example.row in set(batch.rows)]
+        with torch.inference_mode():
+            alone = {e.row: job.method.collate([e]).to(job.device) for e in inside}
+            bad = [
+                row
+                for row, one in alone.items()
+                if not math.isfinite(job.method.loss(job.model, one).item())
+            ]
+        rows = [job.sources[row] for row in (bad or batch.rows)]
+        named = ", ".join(f"{source.file} row {source.row}" for source in rows[:10])
+        more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
+        return TrainingError(
+            f"step {self.state.step + 1}: loss {loss}, gradient norm {norm}, which is not a number"
+            f" to go on with; rows of this step: {named}{more}",
+            "Look at those rows, or lower optimizer.learning_rate; checkpoints so far are kept.",
+        )
+
+    def _emit(self, kind: str, **data: Any) -> None:
+        self._listen(Event(kind=kind, data=data))
