@@ -14,7 +14,8 @@ from tunewright.model.rendering import Renderer
 
 QWEN3_LIKE = """\
 {%- set ns = namespace(last=0) -%}
-{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor -%}
+{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif -%}
+{%- endfor -%}
 {%- for m in messages -%}
 {%- set content = m.content -%}
 {%- set thought = '' -%}
@@ -225,5 +226,5 @@ def test_rendering_needs_no_torch() -> None:
 def test_folder_problems_are_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="does not exist"):
         Renderer(tmp_path / "nothing")
-    with pytest.raises(ModelError, match="no config.json"):
+    with pytest.raises(ModelError, match="no config"):
         Renderer(tmp_path)

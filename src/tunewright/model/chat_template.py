@@ -15,9 +15,10 @@ from typing import Any
 
 import jinja2
 from jinja2 import nodes
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension, LoopControlExtension
 from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from tunewright.core.errors import DataError, ModelError
@@ -171,7 +172,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(owner, str) and name == "replace":
             return _replace(owner, *args, **kwargs)
         if isinstance(owner, str) and name == "join":
-            return _join(*args, owner, **kwargs)
+            return _join(args[0] if args else (), owner)
         return super().call(__context, __obj, *args, **kwargs)
 
 
@@ -180,11 +181,13 @@ class _Guard(NodeTransformer):
 
     def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802
         """Count each turn."""
-        return self._counted(node)
+        self._count(node)
+        return node
 
     def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
         """Count each call, for macros can call themselves."""
-        return self._counted(node)
+        self._count(node)
+        return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802
         """Join through a function that knows the largest size."""
@@ -198,13 +201,12 @@ class _Guard(NodeTransformer):
             raise jinja2.TemplateError(f"{_TICK} is not a name for templates")
         return node
 
-    def _counted(self, node: Any) -> Any:
+    def _count(self, node: nodes.For | nodes.Macro) -> None:
         self.generic_visit(node)
         line = node.lineno
         name = nodes.Name(_TICK, "load", lineno=line)
         call = nodes.Call(name, [], [], None, None, lineno=line)
         node.body.insert(0, nodes.ExprStmt(call, lineno=line))
-        return node
 
 
 def _bounded(size: float) -> None:
@@ -223,8 +225,8 @@ def _plain_pattern(pattern: str) -> None:
         raise SecurityError(f"text format {pattern[:40]!r} asks for a large width")
 
 
-def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
-    text = str(text)
+def _replace(value: Any, old: str, new: str, count: int | None = None) -> str:
+    text = str(value)
     _bounded(len(text) + text.count(old) * len(new))
     return text.replace(old, new, -1 if count is None else count)
 

@@ -81,7 +81,7 @@ class ModelFolder:
         if positions is None and isinstance(nested, dict):
             positions = nested.get("max_position_embeddings")
         longest = self.tokenizer.get("model_max_length")
-        sane = [int(n) for n in (positions, longest) if _is_length(n)]
+        sane = [int(n) for n in (positions, longest) if n is not None and _is_length(n)]
         return min(sane, default=2048)
 
 

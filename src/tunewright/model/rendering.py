@@ -164,7 +164,7 @@ class Renderer:
                 pieces.append((text, bool(learned)))
             last = offset
         for end in rendered.ids[len(encoded.ids) :]:
-            pieces.append((self.tokenizer.id_to_token(end), True))
+            pieces.append((str(self.tokenizer.id_to_token(end)), True))
         return pieces
 
     # Text ------------------------------------------------------------------------------------
@@ -305,10 +305,7 @@ class Renderer:
         text = layout.text
         prefix = self._unmarked(messages[:number], True).text
         content = self._turns(messages[number : number + 1])[0][0]["content"].strip()
-        if text.startswith(prefix):
-            start = len(prefix)
-        else:
-            start = text.rfind(content)
+        start = len(prefix) if text.startswith(prefix) else text.rfind(content)
         if start < 0:
             raise DataError(f"the base's chat template changes message {number + 1} too much")
         ends = [t for t, token in self._control.tokens.items() if token in self.eos_ids]

@@ -6,7 +6,7 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tunewright.core.errors import ModelError
 from tunewright.model.folders import read_json
@@ -77,7 +77,7 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
     fields = entry if isinstance(entry, dict) else {}
     bits = _BITS.get(str(fields.get("dtype")))
     shape, offsets = fields.get("shape"), fields.get("data_offsets")
-    if bits is None or not _naturals(shape) or not _naturals(offsets) or len(offsets) != 2:
+    if bits is None or not (_naturals(shape) and _naturals(offsets) and len(offsets) == 2):
         raise ModelError(f"{path}: tensor {name!r} is not described as safetensors describes one")
     begin, end = offsets
     if (end - begin) * 8 != bits * math.prod(shape):
@@ -87,7 +87,7 @@ def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:
     return begin, end, name
 
 
-def _naturals(values: Any) -> bool:
+def _naturals(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(v) is int and v >= 0 for v in values)
 
 

