@@ -1,0 +1,1 @@
+"""Builds `nano`, the bundled bilingual base model, from nothing but this folder."""
