@@ -1,0 +1,1 @@
+"""Source files → Dataset: decode, map, check, split, report."""

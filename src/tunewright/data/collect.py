@@ -1,0 +1,271 @@
+"""Files → drafts: read, map, check; every row that is left out says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tunewright.config.data import PrepareConfig
+from tunewright.core.errors import DataError
+from tunewright.core.events import Event, Listener
+from tunewright.data.checks import Seen, turns_group
+from tunewright.data.columns import FALSE, TRUE, mark, plain
+from tunewright.data.formats import Plan, make_plan
+from tunewright.data.records import Draft, Dropped, Record, Turn, Unusable
+from tunewright.data.sources import SAMPLE, Source, display_names, open_source
+
+_EXCERPT = 200
+_PROGRESS_ROWS = 50_000
+
+
+@dataclass
+class FileReport:
+    """How one file was read, for the report."""
+
+    name: str
+    kind: str
+    encoding: str
+    encoding_reason: str
+    delimiter: str | None
+    format: str
+    fields: dict[str, str]
+    reason: str
+    notes: list[str]
+    test: bool
+    read: int = 0
+
+
+@dataclass
+class Collection:
+    """All rows of all files: kept ones as drafts, the others with a reason.
+
+    ``read`` = ``len(train) + len(test) + len(dropped)`` at every moment between two files.
+    """
+
+    train: list[Draft] = field(default_factory=list)
+    test: list[Draft] = field(default_factory=list)
+    dropped: list[Dropped] = field(default_factory=list)
+    files: list[FileReport] = field(default_factory=list)
+    read: int = 0
+    seen: Seen = field(default_factory=Seen)
+
+    def counts(self) -> dict[str, int]:
+        """Reason → rows left out, the commonest first."""
+        result: dict[str, int] = {}
+        for row in self.dropped:
+            result[row.reason] = result.get(row.reason, 0) + 1
+        return dict(sorted(result.items(), key=lambda item: -item[1]))
+
+    def drop(self, draft: Draft, reason: str, detail: str = "") -> None:
+        """Leave out a row that had become a draft."""
+        text = excerpt(draft.question)
+        self.dropped.append(
+            Dropped(draft.file, draft.number, reason, f"{detail}: {text}" if detail else text)
+        )
+
+
+def collect(config: PrepareConfig, listen: Listener) -> Collection:
+    """Read test files, then training files, whose rows must not repeat a test question.
+
+    Raises:
+        DataError: a file that cannot be read or mapped.
+    """
+    names = display_names(config.files + config.test_files)
+    result = Collection()
+    for file in config.test_files:
+        _read_file(_open(file, names[file], config), config, result, True, listen)
+    held = frozenset(draft.group for draft in result.test)
+    for file in config.files:
+        source = _open(file, names[file], config)
+        _read_file(source, config, result, False, listen, held)
+    return result
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text on one line, for reports."""
+    line = " ".join(text[: 2 * _EXCERPT].split())
+    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
+
+
+def preview(config: PrepareConfig, listen: Listener) -> None:
+    """Tell the listener how each file would be read, with its first row, and change nothing.
+
+    Raises:
+        DataError: a file that cannot be read or mapped.
+    """
+    names = display_names(config.files + config.test_files)
+    for file in config.files + config.test_files:
+        source = _open(file, names[file], config)
+        options = config if file in config.files else _options_that_fit(source, config)
+        plan = make_plan(source, options)
+        _announce(source, plan, listen)
+        draft = _first(source, _converter(source, plan, options))
+        if draft is not None:
+            _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question)[:100]}")
+            _note(listen, f"       answer: {excerpt(draft.answer)[:100]}")
+
+
+def _first(source: Source, convert: Callable[[Record], Draft]) -> Draft | None:
+    for record in islice(source.read(), SAMPLE):
+        with suppress(Unusable):
+            return convert(record)
+    return None
+
+
+def _open(file: str, name: str, config: PrepareConfig) -> Source:
+    return open_source(Path(file), name, config.encoding, config.delimiter)
+
+
+def _read_file(  # one parameter each for what a file is read with and into
+    source: Source,
+    config: PrepareConfig,
+    into: Collection,
+    test: bool,
+    listen: Listener,
+    held: frozenset[str] = frozenset(),
+) -> None:
+    if test:
+        config = _options_that_fit(source, config)
+    plan = make_plan(source, config)
+    report = _report(source, plan, test)
+    into.files.append(report)
+    _announce(source, plan, listen)
+    convert = _converter(source, plan, config)
+    keep = into.test.append if test else _training_sink(into, held)
+    for record in source.read():
+        report.read += 1
+        try:
+            keep(convert(record))
+        except Unusable as why:
+            text = why.detail or _record_text(record)
+            into.dropped.append(Dropped(source.name, record.number, why.reason, excerpt(text)))
+        if report.read % _PROGRESS_ROWS == 0:
+            _progress(listen, report.read, source.text.line_count)
+    into.read += report.read
+    _progress(listen, report.read, report.read)
+
+
+def _training_sink(into: Collection, held: frozenset[str]) -> Callable[[Draft], None]:
+    seen, train = into.seen, into.train
+
+    def keep(draft: Draft) -> None:
+        if draft.group in held:
+            into.drop(draft, "question stands in the test set")
+            return
+        repeated = seen.verdict(draft)
+        if repeated is None:
+            train.append(draft)
+        else:
+            reason, first = repeated
+            relation = "as" if reason == "duplicate" else "answered before by"
+            into.drop(draft, reason, f"{relation} {first.file}, row {first.number}")
+
+    return keep
+
+
+def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[Record], Draft]:
+    conditions = _conditions(source, config)
+    best, label, name, parse = plan.best, plan.slice, source.name, plan.convert
+    system = Turn("system", config.system) if config.system else None
+
+    def convert(record: Record) -> Draft:
+        fields = record.fields
+        if isinstance(fields, Unusable):
+            raise fields
+        for column, accepted in conditions:
+            if mark(fields.get(column)) not in accepted:
+                raise Unusable("does not match --where")
+        turns, key = parse(fields)
+        if best and mark(fields.get(best)) not in TRUE:
+            raise Unusable("not the best answer")
+        group = turns_group(turns, key)
+        if system and turns[0].role != "system":
+            turns = (system, *turns)
+        value = fields.get(label) if label else None
+        return Draft(turns, name, record.number, group, _label(value))
+
+    return convert
+
+
+def _label(value: Any) -> str | None:
+    return (str(value).strip() or None) if isinstance(value, (str, int, float)) else None
+
+
+def _conditions(source: Source, config: PrepareConfig) -> list[tuple[str, frozenset[str]]]:
+    """``--where`` as (column, marks that pass); 1, true and yes are one mark, so are their no's."""
+    known = {plain(column): column for column in reversed(source.columns)}
+    result = []
+    for column, value in config.where.items():
+        actual = column if column in source.columns else known.get(plain(column))
+        if actual is None:
+            raise DataError(
+                f"{source.name}: there is no column {column!r} (--where {column}={value})",
+                f"Its columns: {', '.join(source.columns)}.",
+            )
+        wanted = mark(value)
+        same = next((marks for marks in (TRUE, FALSE - {""}) if wanted in marks), frozenset())
+        result.append((actual, frozenset({wanted}) | same))
+    return result
+
+
+def _options_that_fit(source: Source, config: PrepareConfig) -> PrepareConfig:
+    """A test file may lack the training files' columns; options that name those do not bind it."""
+    known = {plain(column) for column in source.columns}
+
+    def fitting(options: Mapping[str, str], column: Callable[[str, str], str]) -> dict[str, str]:
+        return {k: v for k, v in options.items() if plain(column(k, v)) in known}
+
+    update = {
+        "map": fitting(config.map, lambda field_name, name: name),
+        "where": fitting(config.where, lambda name, value: name),
+    }
+    return config.model_copy(update=update)
+
+
+def _report(source: Source, plan: Plan, test: bool) -> FileReport:
+    notes = [*source.notes, *plan.notes]
+    if source.text.nul_bytes:
+        notes.append(f"{source.text.nul_bytes} NUL bytes were left out")
+    return FileReport(
+        name=source.name,
+        kind=source.kind,
+        encoding=source.text.encoding_name,
+        encoding_reason=source.text.reason,
+        delimiter=source.delimiter,
+        format=plan.format,
+        fields=plan.fields,
+        reason=plan.reason,
+        notes=notes,
+        test=test,
+    )
+
+
+def _announce(source: Source, plan: Plan, listen: Listener) -> None:
+    separated = {"\t": "tab", None: ""}.get(source.delimiter, source.delimiter)
+    how = f"{source.kind.upper()}{f' separated by {separated!r}' if separated else ''}"
+    _note(
+        listen,
+        f"{source.name}: {how}, {source.text.encoding_name} ({source.text.reason}); {plan.reason}",
+    )
+    for note in (*source.notes, *plan.notes):
+        _note(listen, f"{source.name}: {note}")
+
+
+def _record_text(record: Record) -> str:
+    fields = record.fields
+    if isinstance(fields, Unusable):
+        return fields.detail
+    values = [str(value)[:_EXCERPT] for value in fields.values() if isinstance(value, str)]
+    return " | ".join(value for value in values if value.strip())
+
+
+def _note(listen: Listener, text: str) -> None:
+    listen(Event(kind="note", data={"text": text}))
+
+
+def _progress(listen: Listener, done: int, total: int) -> None:
+    listen(Event(kind="progress", data={"stage": "read", "done": done, "total": max(done, total)}))

@@ -1,0 +1,234 @@
+"""The stage ``prepare``: source files → Dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tunewright.config.data import PrepareConfig
+from tunewright.core.dataset_io import write_rows
+from tunewright.core.errors import ConfigError, DataError
+from tunewright.core.events import Event, Listener, ignore
+from tunewright.core.files import digest
+from tunewright.core.messages import SPLITS, Split
+from tunewright.core.records import Dataset
+from tunewright.core.store import Store
+from tunewright.data.collect import Collection, collect
+from tunewright.data.collect import preview as preview_files
+from tunewright.data.general import bundled_general, sample_general
+from tunewright.data.measure import Length, measure, summary
+from tunewright.data.records import Draft
+from tunewright.data.report import Prepared, build_report, render_html
+from tunewright.data.sources import display_names
+from tunewright.data.split import assign
+from tunewright.model.catalog import Base, resolve_base
+from tunewright.model.rendering import Renderer
+
+_NAME = re.compile(r"[\w][\w.-]{0,63}")
+_RESERVED = re.compile(r"latest|(ds|run|mdl|ev)_[0-9a-f]*")
+
+
+def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> Dataset:
+    """Read, map, check, split and measure the files of ``config``; same input, same dataset id.
+
+    Args:
+        config: files and options.
+        store: where the dataset goes.
+        listen: told the encoding and mapping found, progress, and the counts.
+
+    Returns:
+        The dataset's record; the one already there if the same rows were prepared before.
+
+    Raises:
+        DataError: a file cannot be read or mapped, or no row is left to train on.
+        ConfigError: a name that cannot be one.
+        ModelError: the base, or the general rows asked for, cannot be found.
+        StorageError: the disk refuses.
+    """
+    name = _name(config)
+    base = resolve_base(config.base, store.settings)
+    renderer = Renderer(base.folder)
+    collection = collect(config, listen)
+    prepared = _fit_and_split(collection, config, renderer, listen)
+    record = _record(name, config, base, prepared, renderer)
+    known = store.find(Dataset, record.id)
+    if known is not None:
+        _note(listen, f"the same rows are already prepared as {known.id} ({known.name})")
+        return known
+    _write(record, prepared, renderer, store)
+    store.add(record)
+    _note(listen, _counts_text(record))
+    return store.get(Dataset, record.id)
+
+
+def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> None:
+    """Tell the listener how the files would be read, with a row of each; nothing is written.
+
+    Raises:
+        DataError, ConfigError, ModelError: as ``prepare``.
+    """
+    _name(config)
+    resolve_base(config.base, store.settings)
+    preview_files(config, listen)
+
+
+# Rows ------------------------------------------------------------------------------------------
+
+
+def _fit_and_split(
+    collection: Collection, config: PrepareConfig, renderer: Renderer, listen: Listener
+) -> Prepared:
+    limit = min(renderer.context_length, config.max_tokens or renderer.context_length)
+    lengths = measure(collection.train + collection.test, renderer, listen)
+    at = len(collection.train)
+    train = _fitting(collection, collection.train, lengths[:at], limit)
+    test = _fitting(collection, collection.test, lengths[at:], limit)
+    if not train:
+        raise _nothing_left(collection, config)
+    chosen = assign((draft.group for draft, _ in train), config.split, not config.test_files)
+    splits: dict[Split, list[Draft]] = {split: [] for split in SPLITS}
+    for draft, _ in train:
+        splits[chosen[draft.group]].append(draft)
+    splits["test"] += [draft for draft, _ in test]
+    wanted = round(config.general * len(splits["train"]))
+    if wanted:
+        splits["train"] += _general(splits, config, renderer, limit)
+    return Prepared(collection, train + test, splits, wanted, limit)
+
+
+def _fitting(
+    collection: Collection, drafts: list[Draft], lengths: list[Length], limit: int
+) -> list[tuple[Draft, Length]]:
+    fitting = []
+    for draft, length in zip(drafts, lengths, strict=True):
+        if length.refusal:
+            collection.drop(draft, "refused by the chat template", length.refusal)
+        elif length.tokens > limit:
+            collection.drop(draft, "longer than the context", f"{length.tokens} tokens")
+        elif not length.supervised:
+            collection.drop(draft, "empty answer", "no token to learn")
+        else:
+            fitting.append((draft, length))
+    return fitting
+
+
+def _general(
+    splits: dict[Split, list[Draft]], config: PrepareConfig, renderer: Renderer, limit: int
+) -> list[Draft]:
+    def fits(drafts: list[Draft]) -> list[bool]:
+        return [0 < length.tokens <= limit for length in measure(drafts, renderer, ignore)]
+
+    held = frozenset(draft.group for name in ("dev", "test") for draft in splits[name])
+    wanted = round(config.general * len(splits["train"]))
+    return sample_general(bundled_general(), wanted, config.split.seed, held, fits)
+
+
+def _nothing_left(collection: Collection, config: PrepareConfig) -> DataError:
+    counts = "; ".join(f"{count} × {reason}" for reason, count in collection.counts().items())
+    first = next(iter(collection.dropped), None)
+    where = f" First: {first.file}, row {first.row}: {first.text[:120]}" if first else ""
+    hint = "Check --where and the columns that were chosen, or name them with --map."
+    if "tool calls" in counts:
+        hint = "Conversations with tool calls cannot be trained on yet."
+    elif "longer than the context" in counts:
+        hint = f"Choose a base with a longer context than {config.base}, or shorten the rows."
+    return DataError(f"no row is left to train on: {counts or 'there were none'}.{where}", hint)
+
+
+# Record ------------------------------------------------------------------------------------------
+
+
+def _name(config: PrepareConfig) -> str:
+    if config.name is None:
+        cleaned = re.sub(r"[^\w.-]+", "-", Path(config.files[0]).stem).strip("-._")[:64]
+        return f"data-{cleaned}" if _RESERVED.fullmatch(cleaned) else cleaned or "data"
+    if not _NAME.fullmatch(config.name) or _RESERVED.fullmatch(config.name):
+        raise ConfigError(
+            f"option 'name': {config.name!r} cannot be a dataset's name",
+            "Letters, digits, '.', '_' and '-', at most 64; not 'latest' and not like an id.",
+        )
+    return config.name
+
+
+def _record(
+    name: str, config: PrepareConfig, base: Base, prepared: Prepared, renderer: Renderer
+) -> Dataset:
+    collection, splits = prepared.collection, prepared.splits
+    content = _content_digest(name, config, splits, renderer)
+    mixed = sum(draft.origin == "general" for draft in splits["train"])
+    dropped = collection.counts()
+    names = display_names(config.files + config.test_files)
+    return Dataset(
+        id=f"{Dataset.prefix}_{content[:12]}",
+        name=name,
+        files=tuple(names.values()),
+        digest=content,
+        config=config.json_dict(),
+        rows={
+            "read": collection.read,
+            "kept": len(prepared.kept),
+            "dropped": dropped,
+            "truncated": 0,
+        },
+        splits={s: len(splits[s]) - (mixed if s == "train" else 0) for s in SPLITS},
+        mixed=mixed,
+        base=base.name,
+        tokens=summary([length for _, length in prepared.kept]),
+    )
+
+
+def _content_digest(
+    name: str, config: PrepareConfig, splits: dict[Split, list[Draft]], renderer: Renderer
+) -> str:
+    """Equal for equal rows under equal options, wherever the files lie and whatever they weigh."""
+    names = display_names(config.files + config.test_files)
+    options: dict[str, Any] = {
+        **config.json_dict(),
+        "name": name,
+        "base": renderer.hash,
+        "files": [names[file] for file in config.files],
+        "test_files": [names[file] for file in config.test_files],
+    }
+    rows = hashlib.sha256()
+    for split in SPLITS:
+        rows.update(split.encode())
+        for draft in splits[split]:
+            parts = [draft.file, draft.number, draft.slice, draft.origin, draft.group, draft.turns]
+            rows.update(json.dumps(parts, ensure_ascii=False).encode())
+    return digest({"config": options, "rows": rows.hexdigest()})
+
+
+def _write(record: Dataset, prepared: Prepared, renderer: Renderer, store: Store) -> None:
+    report = build_report(record, prepared, renderer)
+    page = render_html(report, store.settings.language)
+    with store.stage(Dataset, record.id) as folder:
+        for split in SPLITS:
+            write_rows(folder / f"{split}.jsonl", (d.row() for d in prepared.splits[split]))
+        dropped = (row._asdict() for row in prepared.collection.dropped)
+        _write_lines(folder / "dropped.jsonl", dropped)
+        _write_lines(folder / "report.json", [report])
+        (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _write_lines(path: Path, values: Iterable[dict[str, Any]]) -> None:
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        for value in values:
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _counts_text(record: Dataset) -> str:
+    rows = record.rows
+    dropped = ", ".join(f"{count} {reason}" for reason, count in rows["dropped"].items())
+    text = f"{rows['kept']} of {rows['read']} rows kept"
+    text += f" (left out: {dropped})" if dropped else ""
+    held = f"{record.splits['train']} train, {record.splits['dev']} dev, {record.splits['test']}"
+    mixed = f", and {record.mixed} general rows in train" if record.mixed else ""
+    return f"{text}; {held} test{mixed}"
+
+
+def _note(listen: Listener, text: str) -> None:
+    listen(Event(kind="note", data={"text": text}))

@@ -1,0 +1,192 @@
+"""The report of a dataset: one JSON document, and the same as a page that needs no network."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from tunewright.core.messages import Split
+from tunewright.core.records import Dataset
+from tunewright.data.checks import suspicious
+from tunewright.data.collect import Collection, excerpt
+from tunewright.data.labels import labels, reason_label, warning_text
+from tunewright.data.measure import Length, histogram
+from tunewright.data.records import Draft
+from tunewright.data.split import MIN_GROUPS
+from tunewright.model.rendering import Renderer
+
+_SHOWN = 5
+_EXAMPLE_TOKENS = 400
+_SVG = {"width": 720, "height": 160}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a report speaks of.
+
+    Attributes:
+        collection: rows read and left out.
+        kept: own rows with their lengths, in every split.
+        splits: the same rows and the general ones, by split.
+        general_wanted: general rows asked for.
+        limit: longest row allowed, in tokens.
+    """
+
+    collection: Collection
+    kept: list[tuple[Draft, Length]]
+    splits: dict[Split, list[Draft]]
+    general_wanted: int
+    limit: int
+
+
+def build_report(dataset: Dataset, prepared: Prepared, renderer: Renderer) -> dict[str, Any]:
+    """The report as JSON values."""
+    kept = prepared.kept
+    groups = len({draft.group for draft, _ in kept})
+    longest = max(kept, key=lambda pair: pair[1].tokens)
+    return {
+        "dataset": dataset.id,
+        "name": dataset.name,
+        "base": dataset.base,
+        "limit": prepared.limit,
+        "rows": dataset.rows,
+        "splits": dataset.splits,
+        "mixed": dataset.mixed,
+        "groups": groups,
+        "files": [asdict(file) for file in prepared.collection.files],
+        "warnings": _warnings(dataset, prepared, groups, renderer.note),
+        "tokens": {
+            **dataset.tokens,
+            "histogram": histogram([length for _, length in kept]),
+            "longest": {**_place(longest[0]), "tokens": longest[1].tokens},
+        },
+        "slices": _slices(prepared.splits["test"]),
+        "dropped_examples": _examples(prepared.collection),
+        "example": _rendered(kept, renderer),
+        "config": dataset.config,
+    }
+
+
+def render_html(report: dict[str, Any], language: str) -> str:
+    """The report as one self-contained page; all that users wrote is escaped."""
+    environment = Environment(
+        loader=PackageLoader("tunewright.data", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = labels(language)
+    rows, splits = report["rows"], report["splits"]
+    return environment.get_template("report.html").render(
+        report=report,
+        words=words,
+        verdict=words["verdict"].format(kept=rows["kept"], read=rows["read"], **splits),
+        state="care" if any(w["care"] for w in report["warnings"]) else "ready",
+        warnings=[(w["care"], warning_text(w, language)) for w in report["warnings"]],
+        flow=_flow(report, language),
+        bars=_bars(report["tokens"]["histogram"]),
+        svg=_SVG,
+        reason=lambda reason: reason_label(reason, language),
+    )
+
+
+def _warnings(
+    dataset: Dataset, prepared: Prepared, groups: int, note: str
+) -> list[dict[str, object]]:
+    """What a person should know; those with ``care`` speak against training right away."""
+    found: list[dict[str, object]] = []
+    if groups < MIN_GROUPS:
+        found.append({"kind": "few questions", "groups": groups, "care": True})
+    elif not dataset.splits["test"]:
+        found.append({"kind": "no test", "care": True})
+    if 2 * dataset.rows["kept"] < dataset.rows["read"]:
+        found.append({"kind": "mostly dropped", "care": True})
+    for warning in suspicious(draft for draft, _ in prepared.kept):
+        found.append({**warning, "care": True})
+    if dataset.mixed < prepared.general_wanted:
+        wanted = prepared.general_wanted
+        found.append(
+            {"kind": "fewer general", "wanted": wanted, "mixed": dataset.mixed, "care": False}
+        )
+    if prepared.collection.seen.near_equal:
+        rows = prepared.collection.seen.near_equal
+        found.append({"kind": "near-equal", "rows": rows, "care": False})
+    if note:
+        found.append({"kind": "base", "text": note, "care": False})
+    for file in prepared.collection.files:
+        found += [
+            {"kind": "file", "file": file.name, "text": text, "care": False} for text in file.notes
+        ]
+    return found
+
+
+def _slices(test: list[Draft]) -> dict[str, int]:
+    return dict(Counter(draft.slice for draft in test if draft.slice).most_common())
+
+
+def _examples(collection: Collection) -> dict[str, list[dict[str, Any]]]:
+    result: dict[str, list[dict[str, Any]]] = {reason: [] for reason in collection.counts()}
+    for row in collection.dropped:
+        if len(result[row.reason]) < _SHOWN:
+            result[row.reason].append({"file": row.file, "row": row.row, "text": row.text})
+    return result
+
+
+def _rendered(kept: list[tuple[Draft, Length]], renderer: Renderer) -> dict[str, Any]:
+    """A row of ordinary length, token by token, with the tokens that are learned marked."""
+    short = [pair for pair in kept if pair[1].tokens <= _EXAMPLE_TOKENS] or kept
+    by_length = sorted(short, key=lambda pair: pair[1].tokens)
+    draft = by_length[len(by_length) // 2][0]
+    pieces = renderer.tokens_with_mask(draft.conversation())
+    return {
+        **_place(draft),
+        "question": excerpt(draft.question),
+        "pieces": [list(piece) for piece in pieces[: 2 * _EXAMPLE_TOKENS]],
+        "more": max(0, len(pieces) - 2 * _EXAMPLE_TOKENS),
+    }
+
+
+def _place(draft: Draft) -> dict[str, Any]:
+    return {"file": draft.file, "row": draft.number}
+
+
+def _flow(report: dict[str, Any], language: str) -> list[dict[str, Any]]:
+    """Every row once: first what is kept, by split, then what is left out, by reason."""
+    words, rows = labels(language), report["rows"]
+    read = max(1, rows["read"])
+    kept = [
+        {"label": f"{words['kept']} · {words[name]}", "count": count, "kind": name}
+        for name, count in report["splits"].items()
+        if count
+    ]
+    dropped = [
+        {"label": reason_label(reason, language), "count": count, "kind": "dropped"}
+        for reason, count in rows["dropped"].items()
+    ]
+    return [{**line, "percent": 100 * int(line["count"]) / read} for line in kept + dropped]
+
+
+def _bars(bins: list[dict[str, int]]) -> list[dict[str, Any]]:
+    """Histogram bins as rectangles of the page's SVG."""
+    if not bins:
+        return []
+    step = _SVG["width"] / len(bins)
+    peak = max(entry["rows"] for entry in bins)
+    bars = []
+    for place, entry in enumerate(bins):
+        height = entry["rows"] / peak * (_SVG["height"] - 4)
+        bars.append(
+            {
+                "x": round(place * step + 1, 1),
+                "y": round(_SVG["height"] - height, 1),
+                "width": round(step - 2, 1),
+                # A bin with a single row among thousands still shows.
+                "height": round(max(height, 1.5 if entry["rows"] else 0), 1),
+                "title": f"{entry['from']}-{entry['to']}: {entry['rows']}",
+            }
+        )
+    return bars
