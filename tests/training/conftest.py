@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import write_rows
-from tunewright.core.messages import Conversation, Row, Source, conversation
+from tunewright.core.messages import Row, Source, conversation
 from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 
@@ -57,10 +58,35 @@ def add_dataset(store: Store, train: list[Row], dev: list[Row], name: str = "sho
     return dataset
 
 
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """Tiny models are slower on several threads, and much slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture
 def dataset(store: Store) -> Dataset:
     """24 rows to learn and 4 to watch."""
     return add_dataset(store, make_rows(24), make_rows(4, first=100))
+
+
+@pytest.fixture
+def new_dataset(store: Store) -> Callable[..., Dataset]:
+    """Puts a dataset of chosen rows into the store."""
+
+    def add(train: list[Row], dev: list[Row], name: str = "shop") -> Dataset:
+        return add_dataset(store, train, dev, name)
+
+    return add
+
+
+@pytest.fixture
+def rows() -> list[Row]:
+    """24 rows of varying length."""
+    return make_rows(24)
 
 
 @pytest.fixture
@@ -83,8 +109,3 @@ def recipe(dataset: Dataset, tiny_base: Path) -> Callable[..., TrainConfig]:
         return TrainConfig.build({**options, **values})
 
     return build
-
-
-def talk(*turns: tuple[Any, str]) -> Conversation:
-    """Shorthand for tests."""
-    return conversation(*turns)

@@ -13,8 +13,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.files import digest
 from tunewright.core.messages import Row, supervised
 from tunewright.core.records import Dataset
-from tunewright.model.adapter_files import save_adapter
-from tunewright.model.adapters import adapter_parameters, attach_lora
+from tunewright.model.adapters import adapter_parameters, attach_lora, save_adapter
 from tunewright.model.catalog import Base
 from tunewright.model.loading import load_model, pick_device, pick_dtype
 from tunewright.model.rendering import Renderer

@@ -193,7 +193,7 @@ def _refuse_drift(folder: Path, job: Job, checkpoint: Checkpoint | None) -> None
 def _load_weights(job: Job, checkpoint: Checkpoint) -> None:
     import torch
 
-    from tunewright.model.adapter_files import read_adapter_tensors
+    from tunewright.model.adapters import read_adapter_tensors
 
     weights = read_adapter_tensors(checkpoint.adapter)
     with torch.no_grad():
