@@ -22,8 +22,8 @@ def test_both_forms_are_read(tmp_path: Path) -> None:
         {"kind": "sums", "messages": talk},
     )
     first, second = read_probe(path)
-    assert (first.id, first.slice, first.reference) == ("a", "facts", "blue")
-    assert (second.id, second.slice, second.reference) == ("2", "sums", "4")
+    assert (first.id, first.reference) == ("a", "blue")
+    assert (second.id, second.reference) == ("2", "4")
     assert first.prompt.question == "Sky?"
     assert second.prompt.messages[-1].role == "user"
 
@@ -63,3 +63,16 @@ def test_a_base_may_bring_its_own_probe(tmp_path: Path) -> None:
     own = write(tmp_path / "probe.jsonl", {"question": "q", "answer": "a"})
     assert probe_path(tmp_path) == own
     assert probe_path(tmp_path / "elsewhere").parts[-3:] == ("bases", "nano", "probe.jsonl")
+
+
+def test_kinds_are_folded_into_readable_slices(tmp_path: Path) -> None:
+    kinds = ["meaning_pair"] * 3 + ["meaning_word"] * 2 + ["sums"] * 5 + ["rare"] * 4
+    lines = [{"kind": kind, "question": "q", "answer": "a"} for kind in kinds]
+    slices = [question.slice for question in read_probe(write(tmp_path / "p.jsonl", *lines))]
+    assert slices == ["meaning"] * 5 + ["sums"] * 5 + ["other"] * 4
+
+
+def test_the_bundled_probe_is_usable() -> None:
+    questions = read_probe(probe_path(Path("none")))
+    assert len(questions) >= 100
+    assert all(question.reference for question in questions)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.events import Event, Listener
 from tunewright.core.messages import Conversation, Row
 from tunewright.evaluation.scorers import score
+from tunewright.model.generation import TextModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +33,6 @@ class Scored:
     scores: dict[str, float]
 
 
-class Answer(Protocol):
-    """What a responder gives back for one conversation."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def finish_reason(self) -> str: ...
-
-
-class Responder(Protocol):
-    """Whatever answers conversations: a base, a tuned model, a checkpoint."""
-
-    def answer(
-        self, conversations: Sequence[Conversation], config: GenerationConfig
-    ) -> Sequence[Answer]: ...
-
-
 def question_of(row: Row, id: str) -> Question:
     """A dataset row as a question; its final assistant turn is the reference."""
     talk = row.conversation
@@ -70,33 +53,28 @@ def limited(rows: Sequence[Row], limit: int | None) -> list[int]:
 
 
 def ask(
-    responder: Responder,
+    responder: TextModel,
     questions: Sequence[Question],
     config: GenerationConfig,
     batch_size: int,
     listen: Listener,
-    stage: str,
 ) -> list[Scored]:
-    """Answers in the order of ``questions``.
+    """Answers in the order of ``questions``; the responder itself sorts them by length.
 
-    They are asked by length so that batches pad little, the longest first so that too large a
-    batch is noticed at once.
-
-    Emits ``progress`` events {stage, done, total} as batches come back.
+    Emits ``progress`` events that name the responder.
     """
-    order = sorted(range(len(questions)), key=lambda i: (-_size(questions[i]), i))
-    scored: dict[int, Scored] = {}
-    listen(Event(kind="progress", data={"stage": stage, "done": 0, "total": len(order)}))
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        answers = responder.answer([questions[i].prompt for i in batch], config)
-        for index, answer in zip(batch, answers, strict=True):
-            values = score(answer.text, questions[index].reference, answer.finish_reason)
-            scored[index] = Scored(answer.text, answer.finish_reason, values)
-        data = {"stage": stage, "done": len(scored), "total": len(order)}
-        listen(Event(kind="progress", data=data))
-    return [scored[index] for index in range(len(questions))]
 
+    def named(event: Event) -> None:
+        stage = {"stage": f"asking {responder.name}"}
+        listen(event.model_copy(update={"data": {**event.data, **stage}}))
 
-def _size(question: Question) -> int:
-    return sum(len(message.content.encode()) for message in question.prompt.messages)
+    prompts = [question.prompt for question in questions]
+    answers = responder.answer(prompts, config, named, batch_size)
+    return [
+        Scored(
+            answer.text,
+            answer.finish_reason,
+            score(answer.text, question.reference, answer.finish_reason),
+        )
+        for question, answer in zip(questions, answers, strict=True)
+    ]

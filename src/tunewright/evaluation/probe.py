@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from tunewright.core.messages import Conversation, conversation
 from tunewright.evaluation.answers import Question
 
 NAME = "probe.jsonl"
+OTHER = "other"
+LEAST_OF_A_KIND = 5
 
 
 def probe_path(base: Path) -> Path:
@@ -23,7 +27,7 @@ def probe_path(base: Path) -> Path:
 
 
 def read_probe(path: Path) -> list[Question]:
-    """The probe's questions; a question's slice is its kind, and it is a group of its own.
+    """The probe's questions; a question's slice is its kind, and each is a group of its own.
 
     A line holds ``{"id", "kind", "question", "answer"}``, or ``{"id", "kind", "messages"}``
     whose last message is the assistant's.
@@ -41,7 +45,17 @@ def read_probe(path: Path) -> list[Question]:
     questions = [_question(path, n, line) for n, line in enumerate(lines, 1) if line.strip()]
     if not questions:
         raise DataError(f"general probe {path} holds no questions", "Pass general=false.")
-    return questions
+    return _folded(questions)
+
+
+def _folded(questions: list[Question]) -> list[Question]:
+    """Slices that can be read: ``meaning_pair`` counts as ``meaning``, and rare kinds as other."""
+    families = [(question.slice or OTHER).split("_")[0] for question in questions]
+    sizes = Counter(families)
+    return [
+        replace(question, slice=family if sizes[family] >= LEAST_OF_A_KIND else OTHER)
+        for question, family in zip(questions, families, strict=True)
+    ]
 
 
 def _question(path: Path, number: int, line: str) -> Question:

@@ -219,7 +219,7 @@ SENTENCES: Final = MappingProxyType(
         "all.metrics": ("All metrics", "全部指标"),
         "chart.scores": ("{metric}, with 95% intervals", "{metric}（含 95% 区间）"),
         # General probe
-        "general": ("What was forgotten", "遗忘情况"),
+        "general": ("General ability, before and after", "通用能力：微调前后"),
         "general.lead": (
             "{questions} everyday questions that have nothing to do with the test set, "
             "asked before and after tuning.",
@@ -235,6 +235,17 @@ SENTENCES: Final = MappingProxyType(
         ),
         "kind": ("Kind", "类别"),
         "kind.all": ("All kinds", "全部类别"),
+        "kind.arithmetic": ("Arithmetic", "算术"),
+        "kind.chat": ("Conversation", "多轮对话"),
+        "kind.comparison": ("Comparison", "比较大小"),
+        "kind.copying": ("Copying", "复述"),
+        "kind.count": ("Counting", "计数"),
+        "kind.facts": ("Facts", "常识"),
+        "kind.knowledge": ("Knowledge", "知识"),
+        "kind.meaning": ("Meaning", "语义理解"),
+        "kind.other": ("Other", "其他"),
+        "kind.smalltalk": ("Small talk", "闲聊"),
+        "kind.translation": ("Translation", "翻译"),
         "replay.none": (
             "No general rows were mixed into this training set; --general 1 at prepare mixes in "
             "as many as there are own rows, which is the strongest cure for forgetting.",
