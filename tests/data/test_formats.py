@@ -55,7 +55,7 @@ def reason_of(record: dict[str, Any]) -> str:
 def test_usual_names_are_known(columns: list[str], question: str, answer: str) -> None:
     found = find_columns("f", columns, {})
     assert (found.get("question"), found.get("answer")) == (question, answer)
-    assert "by their usual names" in found.reason
+    assert found.reason[0]["kind"] == "mapped by name"
 
 
 def test_all_fields_of_a_forum_export() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_a_forum_export_with_nothing_but_its_name(stage: Stage, tmp_path: Path) 
     assert report["files"][0]["fields"]["question"] == "question"
     assert min(dataset.splits.values()) >= 1
     contradiction = next(r for r in stage.dropped(dataset) if "contradicting" in r["reason"])
-    assert contradiction["text"].startswith("answered before by 客服 问答.csv, row 5: ")
+    assert contradiction["kept"] == ["客服 问答.csv", 5]
     notes = [event.data["text"] for event in stage.events if event.kind == "note"]
     assert "GB18030" in notes[0]
     assert "only rows whose 'is_best' says yes" in notes[0]
@@ -168,8 +169,8 @@ def test_every_dirt_at_once(stage: Stage, tmp_path: Path) -> None:
     assert questions["零字节问题"].conversation.answer == "零字节回答"
     assert "最后一行" in questions
     kinds = {warning["kind"] for warning in stage.report(dataset)["warnings"]}
-    assert {"garbled characters", "file"} <= kinds
-    assert "NUL bytes" in stage.report(dataset)["files"][0]["notes"][0]
+    assert "garbled characters" in kinds
+    assert stage.report(dataset)["files"][0]["notes"] == [{"kind": "nul bytes", "count": 2}]
 
 
 def test_the_report_is_inert_and_needs_no_network(
@@ -273,6 +274,29 @@ def test_long_rows_are_left_out_never_cut(stage: Stage, tmp_path: Path) -> None:
     short = stage(tmp_path / "a.csv", max_tokens=dataset.tokens["p50"] - 1)
     assert short.rows["dropped"]["longer than the context"] >= 2
     assert re.match(r"\d+ tokens: 长问题", stage.dropped(dataset)[0]["text"])
+
+
+def test_more_tokens_than_the_base_can_hold_are_refused(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'max_tokens': 300 is more than .* context of 256"):
+        stage(write_csv(tmp_path / "a.csv", forum()), max_tokens=300)
+
+
+def test_a_row_that_the_template_refuses_spoils_no_other(
+    stage: Stage, tmp_path: Path, tiny_base: Path
+) -> None:
+    strict = tmp_path / "strict"
+    shutil.copytree(tiny_base, strict)
+    template = (tiny_base / "chat_template.jinja").read_text(encoding="utf-8")
+    refusal = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    )
+    (strict / "chat_template.jinja").write_text(refusal + template, encoding="utf-8")
+    path = tmp_path / "a.jsonl"
+    lines = [{"system": "S" * (n == 7), "query": f"q{n}", "reply": "r"} for n in range(30)]
+    path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    dataset = Stage(stage.store, strict)(path)
+    assert dataset.rows["dropped"] == {"refused by the chat template": 1}
+    assert "no system" in stage.dropped(dataset)[0]["text"]
 
 
 def test_token_counts_are_those_of_the_renderer(stage: Stage, tmp_path: Path) -> None:

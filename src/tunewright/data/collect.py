@@ -15,6 +15,7 @@ from tunewright.core.events import Event, Listener
 from tunewright.data.checks import Seen, turns_group
 from tunewright.data.columns import FALSE, TRUE, mark, plain
 from tunewright.data.formats import Plan, make_plan
+from tunewright.data.labels import Fact, Words
 from tunewright.data.records import Draft, Dropped, Record, Turn, Unusable
 from tunewright.data.sources import SAMPLE, Source, display_names, open_source
 
@@ -33,8 +34,8 @@ class FileReport:
     delimiter: str | None
     format: str
     fields: dict[str, str]
-    reason: str
-    notes: list[str]
+    reason: list[Fact]
+    notes: list[Fact]
     test: bool
     read: int = 0
 
@@ -60,12 +61,12 @@ class Collection:
             result[row.reason] = result.get(row.reason, 0) + 1
         return dict(sorted(result.items(), key=lambda item: -item[1]))
 
-    def drop(self, draft: Draft, reason: str, detail: str = "") -> None:
-        """Leave out a row that had become a draft."""
+    def drop(self, draft: Draft, reason: str, detail: str = "", kept: Draft | None = None) -> None:
+        """Leave out a row that had become a draft, perhaps because another one is kept."""
         text = excerpt(draft.question)
-        self.dropped.append(
-            Dropped(draft.file, draft.number, reason, f"{detail}: {text}" if detail else text)
-        )
+        place = (kept.file, kept.number) if kept else None
+        text = f"{detail}: {text}" if detail else text
+        self.dropped.append(Dropped(draft.file, draft.number, reason, text, place))
 
 
 def collect(config: PrepareConfig, listen: Listener) -> Collection:
@@ -161,8 +162,7 @@ def _training_sink(into: Collection, held: frozenset[str]) -> Callable[[Draft], 
             train.append(draft)
         else:
             reason, first = repeated
-            relation = "as" if reason == "duplicate" else "answered before by"
-            into.drop(draft, reason, f"{relation} {first.file}, row {first.number}")
+            into.drop(draft, reason, kept=first)
 
     return keep
 
@@ -181,7 +181,7 @@ def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[R
                 raise Unusable("does not match --where")
         turns, key = parse(fields)
         if best and mark(fields.get(best)) not in TRUE:
-            raise Unusable("not the best answer")
+            raise Unusable("not the best answer", turns[0].text)
         group = turns_group(turns, key)
         if system and turns[0].role != "system":
             turns = (system, *turns)
@@ -229,7 +229,7 @@ def _options_that_fit(source: Source, config: PrepareConfig) -> PrepareConfig:
 def _report(source: Source, plan: Plan, test: bool) -> FileReport:
     notes = [*source.notes, *plan.notes]
     if source.text.nul_bytes:
-        notes.append(f"{source.text.nul_bytes} NUL bytes were left out")
+        notes.append({"kind": "nul bytes", "count": source.text.nul_bytes})
     return FileReport(
         name=source.name,
         kind=source.kind,
@@ -238,7 +238,7 @@ def _report(source: Source, plan: Plan, test: bool) -> FileReport:
         delimiter=source.delimiter,
         format=plan.format,
         fields=plan.fields,
-        reason=plan.reason,
+        reason=list(plan.reason),
         notes=notes,
         test=test,
     )
@@ -247,12 +247,11 @@ def _report(source: Source, plan: Plan, test: bool) -> FileReport:
 def _announce(source: Source, plan: Plan, listen: Listener) -> None:
     separated = {"\t": "tab", None: ""}.get(source.delimiter, source.delimiter)
     how = f"{source.kind.upper()}{f' separated by {separated!r}' if separated else ''}"
-    _note(
-        listen,
-        f"{source.name}: {how}, {source.text.encoding_name} ({source.text.reason}); {plan.reason}",
-    )
-    for note in (*source.notes, *plan.notes):
-        _note(listen, f"{source.name}: {note}")
+    words = Words.of("en")
+    encoding = f"{source.text.encoding_name} ({words.facts[source.text.reason]})"
+    _note(listen, f"{source.name}: {how}, {encoding}; {words.say_all(plan.reason)}")
+    for fact in (*source.notes, *plan.notes):
+        _note(listen, f"{source.name}: {words.say(fact)}")
 
 
 def _record_text(record: Record) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunewright.core.errors import DataError
+from tunewright.data.labels import Fact
 
 FIELDS = ("question", "input", "title", "answer", "system", "best", "slice")
 
@@ -39,7 +40,7 @@ class ColumnMap:
     """Field → column, and why."""
 
     fields: dict[str, str]
-    reason: str
+    reason: tuple[Fact, ...]
 
     def get(self, field: str) -> str | None:
         """The column of a field, or None."""
@@ -145,12 +146,15 @@ def _release(fields: dict[str, str], given: dict[str, str]) -> None:
             taken[column] = field
 
 
-def _reason(fields: dict[str, str], given: dict[str, str]) -> str:
+def _reason(fields: dict[str, str], given: dict[str, str]) -> tuple[Fact, ...]:
     own = [f"{field}={column}" for field, column in given.items()]
     usual = [f"{field}={column}" for field, column in fields.items() if field not in given]
-    parts = [f"{', '.join(own)} as asked for"] if own else []
-    parts += [f"{', '.join(usual)} by their usual names"] if usual else []
-    return "; ".join(parts)
+    facts: list[Fact] = []
+    if own:
+        facts.append({"kind": "mapped as asked", "pairs": ", ".join(own)})
+    if usual:
+        facts.append({"kind": "mapped by name", "pairs": ", ".join(usual)})
+    return tuple(facts)
 
 
 def _not_found(

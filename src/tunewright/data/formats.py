@@ -11,6 +11,7 @@ from tunewright.core.errors import DataError
 from tunewright.core.messages import Role
 from tunewright.data.checks import clean, near_key
 from tunewright.data.columns import ColumnMap, find_columns, is_flag, mark
+from tunewright.data.labels import Fact
 from tunewright.data.records import Turn, Unusable
 from tunewright.data.sources import Source
 
@@ -43,11 +44,11 @@ class Plan:
 
     format: str
     fields: dict[str, str]
-    reason: str
+    reason: tuple[Fact, ...]
     convert: Callable[[Fields], Parsed]
     best: str | None = None
     slice: str | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Fact, ...] = field(default=())
 
 
 def make_plan(source: Source, config: PrepareConfig) -> Plan:
@@ -92,22 +93,23 @@ def _refuse_other_kinds(source: Source, config: PrepareConfig) -> None:
 
 def _plan_columns(source: Source, config: PrepareConfig) -> Plan:
     found = find_columns(source.name, source.columns, config.map, source.sample)
-    notes = []
+    notes: list[Fact] = []
     best = found.get("best")
     if best is not None and "best" not in config.map:
         if best in config.where:
             best = None
         elif not is_flag(record.get(best) for record in source.sample):
-            notes.append(f"column {best!r} holds no yes/no marks, so it does not choose answers")
+            notes.append({"kind": "no marks", "column": best})
             best = None
     fields = {k: v for k, v in found.fields.items() if k != "best" or best == v}
-    reason = found.reason
+    reason = list(found.reason)
     if best:
-        reason += f"; only rows whose {best!r} says yes are kept"
-    if found.get("title") and found.get("question"):
-        reason += f"; an empty {found.get('question')!r} falls back to {found.get('title')!r}"
+        reason.append({"kind": "best only", "column": best})
+    title, question = found.get("title"), found.get("question")
+    if title and question:
+        reason.append({"kind": "title fallback", "question": question, "title": title})
     convert = _columns_converter(found)
-    return Plan("columns", fields, reason, convert, best, found.get("slice"), tuple(notes))
+    return Plan("columns", fields, tuple(reason), convert, best, found.get("slice"), tuple(notes))
 
 
 def _columns_converter(columns: ColumnMap) -> Callable[[Fields], Parsed]:
@@ -212,11 +214,11 @@ def _plan_list(name: str, columns: tuple[str, ...], source: Source, config: Prep
     known = [c for c in ("kind", "slice", "category") if c in source.columns]
     slice_column = config.map.get("slice") or (known[0] if known else None)
     fields = {"messages": column} | ({"slice": slice_column} if slice_column else {})
-    reason = f"field {column!r} holds a list of turns"
 
     def convert(record: Fields) -> Parsed:
         return Parsed(_turns(record, column))
 
+    reason = ({"kind": "list of turns", "column": column},)
     return Plan(name, fields, reason, convert, slice=slice_column)
 
 

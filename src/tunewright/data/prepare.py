@@ -45,13 +45,18 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
 
     Raises:
         DataError: a file cannot be read or mapped, or no row is left to train on.
-        ConfigError: a name that cannot be one.
+        ConfigError: a name that cannot be one, or rows longer than the base's context.
         ModelError: the base, or the general rows asked for, cannot be found.
         StorageError: the disk refuses.
     """
     name = _name(config)
     base = resolve_base(config.base, store.settings)
     renderer = Renderer(base.folder)
+    if (config.max_tokens or 0) > renderer.context_length:
+        raise ConfigError(
+            f"option 'max_tokens': {config.max_tokens} is more than {base.name}'s context of "
+            f"{renderer.context_length} tokens"
+        )
     collection = collect(config, listen)
     prepared = _fit_and_split(collection, config, renderer, listen)
     record = _record(name, config, base, prepared, renderer)
@@ -82,7 +87,7 @@ def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> N
 def _fit_and_split(
     collection: Collection, config: PrepareConfig, renderer: Renderer, listen: Listener
 ) -> Prepared:
-    limit = min(renderer.context_length, config.max_tokens or renderer.context_length)
+    limit = config.max_tokens or renderer.context_length
     lengths = measure(collection.train + collection.test, renderer, listen)
     at = len(collection.train)
     train = _fitting(collection, collection.train, lengths[:at], limit)
@@ -208,7 +213,7 @@ def _write(record: Dataset, prepared: Prepared, renderer: Renderer, store: Store
     with store.stage(Dataset, record.id) as folder:
         for split in SPLITS:
             write_rows(folder / f"{split}.jsonl", (d.row() for d in prepared.splits[split]))
-        dropped = (row._asdict() for row in prepared.collection.dropped)
+        dropped = (row.json_dict() for row in prepared.collection.dropped)
         _write_lines(folder / "dropped.jsonl", dropped)
         _write_lines(folder / "report.json", [report])
         (folder / "report.html").write_text(page, encoding="utf-8")

@@ -88,9 +88,17 @@ class Draft:
 
 
 class Dropped(NamedTuple):
-    """One row left out, as ``dropped.jsonl`` holds it."""
+    """One row left out, as ``dropped.jsonl`` holds it.
+
+    ``kept`` is the file and row that stands for it in the dataset, where there is one.
+    """
 
     file: str
     row: int
     reason: str
     text: str
+    kept: tuple[str, int] | None = None
+
+    def json_dict(self) -> dict[str, Any]:
+        """The row as JSON values, without ``kept`` where there is none."""
+        return {name: value for name, value in self._asdict().items() if value is not None}

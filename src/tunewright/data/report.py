@@ -12,7 +12,7 @@ from tunewright.core.messages import Split
 from tunewright.core.records import Dataset
 from tunewright.data.checks import suspicious
 from tunewright.data.collect import Collection, excerpt
-from tunewright.data.labels import labels, reason_label, warning_text
+from tunewright.data.labels import Words
 from tunewright.data.measure import Length, histogram
 from tunewright.data.records import Draft
 from tunewright.data.split import MIN_GROUPS
@@ -79,18 +79,22 @@ def render_html(report: dict[str, Any], language: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    words = labels(language)
-    rows, splits = report["rows"], report["splits"]
+    words = Words.of(language)
+    rows = report["rows"]
     return environment.get_template("report.html").render(
         report=report,
-        words=words,
-        verdict=words["verdict"].format(kept=rows["kept"], read=rows["read"], **splits),
+        words=words.labels,
+        reasons=words.reasons,
+        say=words.say,
+        say_all=words.say_all,
+        encoding_reason=words.facts.__getitem__,
+        verdict=words.labels["verdict"].format(
+            kept=rows["kept"], read=rows["read"], **report["splits"]
+        ),
         state="care" if any(w["care"] for w in report["warnings"]) else "ready",
-        warnings=[(w["care"], warning_text(w, language)) for w in report["warnings"]],
-        flow=_flow(report, language),
+        flow=_flow(report, words),
         bars=_bars(report["tokens"]["histogram"]),
         svg=_SVG,
-        reason=lambda reason: reason_label(reason, language),
     )
 
 
@@ -117,10 +121,6 @@ def _warnings(
         found.append({"kind": "near-equal", "rows": rows, "care": False})
     if note:
         found.append({"kind": "base", "text": note, "care": False})
-    for file in prepared.collection.files:
-        found += [
-            {"kind": "file", "file": file.name, "text": text, "care": False} for text in file.notes
-        ]
     return found
 
 
@@ -132,7 +132,7 @@ def _examples(collection: Collection) -> dict[str, list[dict[str, Any]]]:
     result: dict[str, list[dict[str, Any]]] = {reason: [] for reason in collection.counts()}
     for row in collection.dropped:
         if len(result[row.reason]) < _SHOWN:
-            result[row.reason].append({"file": row.file, "row": row.row, "text": row.text})
+            result[row.reason].append(row.json_dict())
     return result
 
 
@@ -154,17 +154,17 @@ def _place(draft: Draft) -> dict[str, Any]:
     return {"file": draft.file, "row": draft.number}
 
 
-def _flow(report: dict[str, Any], language: str) -> list[dict[str, Any]]:
+def _flow(report: dict[str, Any], words: Words) -> list[dict[str, Any]]:
     """Every row once: first what is kept, by split, then what is left out, by reason."""
-    words, rows = labels(language), report["rows"]
+    rows, labels = report["rows"], words.labels
     read = max(1, rows["read"])
     kept = [
-        {"label": f"{words['kept']} · {words[name]}", "count": count, "kind": name}
+        {"label": f"{labels['kept']} · {labels[name]}", "count": count, "style": name}
         for name, count in report["splits"].items()
         if count
     ]
     dropped = [
-        {"label": reason_label(reason, language), "count": count, "kind": "dropped"}
+        {"label": words.reasons[reason], "count": count, "style": "dropped"}
         for reason, count in rows["dropped"].items()
     ]
     return [{**line, "percent": 100 * int(line["count"]) / read} for line in kept + dropped]

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.data.json_files import json_source
+from tunewright.data.labels import Fact
 from tunewright.data.records import Record, Unusable
 from tunewright.data.tables import table_source
 from tunewright.data.text import TextFile, open_text
@@ -41,7 +42,7 @@ class Source:
     columns: tuple[str, ...]
     sample: tuple[dict[str, Any], ...]
     read: Callable[[], Iterator[Record]]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Fact, ...] = field(default=())
 
 
 def open_source(
@@ -55,7 +56,7 @@ def open_source(
     text = open_text(path, encoding)
     separator: str | None = None
     columns: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Fact, ...] = ()
     if _is_json(path, text, delimiter):
         kind, read = json_source(text)
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from tunewright.core.errors import DataError
+from tunewright.data.labels import Fact
 from tunewright.data.records import Record, Unusable
 from tunewright.data.text import TextFile
 
@@ -24,7 +25,7 @@ class Table:
 
     delimiter: str
     columns: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Fact, ...]
     read: Callable[[], Iterator[Record]]
 
 
@@ -68,17 +69,19 @@ def sniff(lines: list[str], ending: str = "") -> str:
     return best
 
 
-def _column_names(header: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _column_names(header: list[str]) -> tuple[tuple[str, ...], tuple[Fact, ...]]:
     names: list[str] = []
-    notes: list[str] = []
+    notes: list[Fact] = []
     for place, raw in enumerate(header, start=1):
         name = raw.strip().lstrip("\ufeff")
         if not name:
             name = f"column {place}"
-            notes.append(f"column {place} has no name in the header")
+            notes.append({"kind": "unnamed column", "place": place})
         elif name in names:
             name = f"{name} ({place})"
-            notes.append(f"column {place} repeats the name {raw.strip()!r}; read as {name!r}")
+            notes.append(
+                {"kind": "repeated column", "place": place, "name": raw.strip(), "read_as": name}
+            )
         names.append(name)
     return tuple(names), tuple(notes)
 

@@ -46,7 +46,7 @@ class TextFile:
     Attributes:
         path: the file.
         encoding: Python's codec name.
-        reason: how the encoding was found, for people.
+        reason: how the encoding was found; a kind of fact.
         line_count: ends of lines in it.
         nul_bytes: stray NUL characters, which ``lines`` leaves out.
     """
@@ -250,7 +250,7 @@ def _gb18030(path: Path, head: bytes, utf8: _Break) -> TextFile:
             f"{_candidates(head)} If it is GB18030 after all: --encoding gb18030.",
         )
     lines, nul = _count_bytes(path)
-    return TextFile(path, "gb18030", "not UTF-8, and reads well as GB18030", lines, nul)
+    return TextFile(path, "gb18030", "reads as GB18030", lines, nul)
 
 
 def _unreadable(path: Path, encoding: str) -> DataError:
