@@ -1,0 +1,76 @@
+"""Every failure leaves in OpenAI's error shape, whoever raised it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tunewright.core.errors import InputError, TunewrightError
+from tunewright.deployment.replies import RequestError
+
+_log = logging.getLogger(__name__)
+
+
+def error_response(error: RequestError) -> JSONResponse:
+    """The response to a refused or failed request."""
+    headers: dict[str, str] = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 504:
+        # OpenAI's client would ask twice more and wait as long each time.
+        headers["x-should-retry"] = "false"
+    return JSONResponse(error.body(), error.status, headers)
+
+
+def unexpected(error: Exception) -> JSONResponse:
+    """The response to a fault of ours: the log has the details, the client does not."""
+    _log.error("unexpected error while answering a request", exc_info=error)
+    return error_response(RequestError(500, "the server failed; its log says why"))
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(TunewrightError, _expected)
+    app.add_exception_handler(HTTPException, _routing)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+
+async def _expected(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, RequestError):
+        return error_response(error)
+    if isinstance(error, InputError):
+        return error_response(RequestError(400, str(error)))
+    return unexpected(error)
+
+
+async def _routing(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):
+        return unexpected(error)
+    messages = {
+        404: f"there is no {request.scope['path']}; this server speaks OpenAI's API under /v1",
+        405: f"{request.method} is not allowed on {request.scope['path']}",
+    }
+    message = messages.get(error.status_code, str(error.detail))
+    response = error_response(RequestError(error.status_code, message))
+    response.headers.update(_headers(error.headers))
+    return response
+
+
+def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(headers or {})
+
+
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
+    problems: list[Any] = list(error.errors()) if isinstance(error, RequestValidationError) else []
+    if not problems:
+        return unexpected(error)
+    param = str(problems[0]["loc"][-1])
+    return error_response(RequestError(400, f"{param}: {problems[0]['msg']}", param=param))

@@ -1,0 +1,133 @@
+"""``serve``: one HTTP server until it is told to stop."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from tunewright.api.app import create_app
+from tunewright.config.serving import ServeConfig
+from tunewright.core.errors import ConfigError, ServingError
+from tunewright.core.events import Event, Listener, ignore
+from tunewright.core.store import Store
+
+_DRAIN_SECONDS = 10
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+
+
+def serve(config: ServeConfig, store: Store, listen: Listener = ignore) -> None:
+    """Serve until SIGTERM or Ctrl-C; then finish what is running, stop the engines, return.
+
+    Sends one event, ``serving`` with ``{url}``, once requests are taken.
+
+    Raises:
+        ConfigError: when strangers could connect and no API key is asked of them.
+        ServingError: when the address cannot be listened on.
+    """
+    listener = open_listener(config)
+    with listener:
+        app = create_app(store, config)
+        url = _url(config.host, listener.getsockname()[1])
+        server = _Server(
+            # Its own log goes to stdout, where only results belong.
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # Longer than clients keep idle connections, so that they close them first.
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_DRAIN_SECONDS,
+            ),
+            ready=lambda: listen(Event(kind="serving", data={"url": url})),
+        )
+        with _calm_signals():
+            server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def open_listener(config: ServeConfig) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigError: for an address that others can reach while no keys are set.
+        ServingError: when the address is taken or not ours.
+    """
+    family, address = _address(config)
+    if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and (
+        config.api_key_file is None
+    ):
+        raise ConfigError(
+            f"host {config.host!r} can be reached by other machines, and no API key is set",
+            "Set api_key_file to a file with one key per line, or keep host 127.0.0.1.",
+        )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ServingError(
+            f"cannot listen on {config.host} port {config.port}: {_explain(error)}",
+            "Choose another port, or 0 for any free one.",
+        ) from None
+    return listener
+
+
+def _address(config: ServeConfig) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    try:
+        found = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as error:
+        raise ServingError(f"host {config.host!r} is no address: {error}") from None
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the port is in use by another program"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need special rights"
+    return str(error.strerror or error)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _calm_signals() -> Iterator[None]:
+    """uvicorn raises the signal that stopped it once more; by then it has been obeyed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {stop: signal.signal(stop, lambda *_: None) for stop in stops}
+    try:
+        yield
+    finally:
+        for stop, handler in before.items():
+            signal.signal(stop, handler)

@@ -1,0 +1,81 @@
+"""Which public names are served, and what each of them stands for."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunewright.config.serving import ServeConfig
+from tunewright.core.records import Model
+from tunewright.core.store import Store
+from tunewright.deployment.replies import RequestError
+
+BUNDLED_BASE = "nano"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A public name and what answers for it.
+
+    Attributes:
+        name: what clients ask for.
+        id: the model's id; for a base, its name.
+        base: the base as its engine is told: nano, a folder, a hub id.
+        model: the tuned model's record, or None for the base itself.
+        adapter: the folder of the tuned model's adapter, or None for the base itself.
+    """
+
+    name: str
+    id: str
+    base: str
+    model: Model | None = None
+    adapter: Path | None = None
+
+    @property
+    def created(self) -> int:
+        """Unix time of the tuned model; 0 for a base, whose making nobody here witnessed."""
+        return int(self.model.created) if self.model else 0
+
+
+def served_targets(store: Store, config: ServeConfig) -> list[Target]:
+    """Tuned models, newest first, then bases; a name that is taken twice means the first."""
+    models = store.list(Model)
+    targets: dict[str, Target] = {}
+    for model in models:
+        folder = store.folder(Model, model.id)
+        target = Target(model.name, model.id, model.base, model, folder)
+        targets.setdefault(model.name, target)
+    for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
+        name = public_base_name(base)
+        targets.setdefault(name, Target(name, name, base))
+    return list(targets.values())
+
+
+def public_base_name(base: str) -> str:
+    """A folder is served under its own name, so that paths of this machine stay private."""
+    is_folder = base.startswith(("/", ".", "~")) or Path(base).is_dir()
+    return Path(base).expanduser().resolve().name if is_folder else base
+
+
+def find_target(store: Store, config: ServeConfig, name: str) -> Target:
+    """What answers for a public name or a model's id.
+
+    Raises:
+        RequestError: 404, with the nearest names.
+    """
+    targets = served_targets(store, config)
+    for target in targets:
+        if name in (target.name, target.id):
+            return target
+    for model in store.list(Model):
+        if name == model.id:
+            return Target(model.name, model.id, model.base, model, store.folder(Model, model.id))
+    known = [target.name for target in targets]
+    close = difflib.get_close_matches(name[:128], known, n=3, cutoff=0.4) or known[:3]
+    raise RequestError(
+        404,
+        f"no model {name[:128]!r} is served here; there is {', '.join(map(repr, close))}",
+        param="model",
+        code="model_not_found",
+    )

@@ -1,0 +1,96 @@
+"""The engine process: one base model, generating for the gateway that started it.
+
+Its parent writes a token to its stdin, keeps that pipe open, and reads one line of JSON from its
+stdout: ``{port, base_digest, renderer_hash}`` or ``{error}``. When the pipe closes, it leaves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from tunewright.core.errors import TunewrightError
+from tunewright.core.settings import read_settings
+from tunewright.deployment.engine_app import engine_app
+from tunewright.model.catalog import resolve_base
+from tunewright.model.rendering import Renderer
+
+_STDIN = 0
+
+
+def main() -> int:
+    """Run until the parent is gone."""
+    arguments = _arguments()
+    token = _read_token()
+    # Libraries that print must not write into the line that the parent reads.
+    parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    if not token:
+        return 2
+    with parent, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        try:
+            base = resolve_base(arguments.base, read_settings(Path(arguments.home)))
+            renderer = Renderer(base.folder)
+            # Seconds of imports: only for a base that can be served.
+            from tunewright.deployment.local_base import LocalBase
+
+            served = LocalBase.load(base, renderer, arguments.device)
+        except TunewrightError as error:
+            print(json.dumps({"error": str(error)}), file=parent, flush=True)
+            return error.exit_code
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        ready = {
+            "port": listener.getsockname()[1],
+            "base_digest": base.digest,
+            "renderer_hash": renderer.hash,
+        }
+        print(json.dumps(ready), file=parent, flush=True)
+        config = uvicorn.Config(
+            engine_app(served, token),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # The gateway decides when a connection ends: else one could close as it is reused.
+            timeout_keep_alive=3600,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--base", required=True, help="base model, as `serve` knows it")
+    parser.add_argument("--home", required=True, help="home folder")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    return parser.parse_args()
+
+
+def _read_token() -> str:
+    """The first line of stdin."""
+    line = b""
+    while not line.endswith(b"\n") and (part := os.read(_STDIN, 1)):
+        line += part
+    return line.decode().strip()
+
+
+def _leave_with_parent() -> None:
+    """End the process when stdin ends, whatever the other threads are doing.
+
+    Reads past Python's own stdin, whose lock a thread must not hold when the interpreter ends.
+    """
+    while os.read(_STDIN, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""A base model in this process, with any number of adapters, as the engine's routes use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from tunewright.core.messages import Conversation
+from tunewright.deployment.decoding import BatchGroup
+from tunewright.deployment.scheduler import Group
+from tunewright.model.adapters import load_adapter, set_active, unload
+from tunewright.model.catalog import Base
+from tunewright.model.loading import load_model, pick_device, pick_dtype
+from tunewright.model.rendering import Renderer
+
+
+class LocalBase:
+    """One loaded base. Adapters change between turns only, on the generating thread.
+
+    Attributes:
+        context_length: longest prompt and answer together, in tokens.
+    """
+
+    def __init__(self, model: PreTrainedModel, renderer: Renderer) -> None:
+        self._model = model
+        self._renderer = renderer
+        self._active: str | None = None
+        self.context_length = renderer.context_length
+
+    @classmethod
+    def load(cls, base: Base, renderer: Renderer, device: str) -> LocalBase:
+        """Load a base's weights.
+
+        Raises:
+            InputError: when there is no such device, or the weights cannot be used.
+        """
+        chosen = pick_device(device)
+        return cls(load_model(base, chosen, pick_dtype("auto", chosen)), renderer)
+
+    def prompt_ids(self, conversation: Conversation) -> list[int]:
+        """Token ids of a conversation with the generation prompt."""
+        return self._renderer.prompt_ids(conversation)
+
+    def open_group(self, adapter: str | None) -> Group:
+        """A batch that is answered with an adapter, or with the bare base."""
+        return BatchGroup(self._model, self._renderer, lambda: self._activate(adapter))
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        """Make an adapter usable under a name.
+
+        Raises:
+            ModelError: when it is damaged or made for another base.
+        """
+        load_adapter(self._model, folder, name)
+        self._active = name
+
+    def unload_adapter(self, name: str) -> None:
+        """Forget an adapter."""
+        self._activate(None)
+        unload(self._model, name)
+
+    def _activate(self, adapter: str | None) -> None:
+        if adapter != self._active:
+            set_active(self._model, adapter)
+            self._active = adapter

@@ -1,0 +1,205 @@
+"""One base's engine kept alive: started on first use, and again, ever later, after a death."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from tunewright.core.errors import ServingError
+from tunewright.deployment.catalog import Target
+from tunewright.deployment.process import EngineOrder, EngineProcess, start_engine
+from tunewright.deployment.replies import RequestError
+
+MAX_ADAPTERS = 64
+_LONGEST_PAUSE = 60.0
+_STEADY_SECONDS = 60.0
+# What kept an engine from starting is not gone at once, as what killed a running one may be.
+_PAUSE_AFTER_START = 5.0
+_log = logging.getLogger(__name__)
+
+
+def pause_after(failures: int) -> float:
+    """Seconds to wait before the next start: 0, 1, 3, 7, … up to a minute."""
+    return min(_LONGEST_PAUSE, 2.0 ** min(failures - 1, 10) - 1)
+
+
+@dataclass
+class _Life:
+    """One engine from its start to its death, with the adapters it has been given."""
+
+    engine: EngineProcess
+    since: float
+    adapters: OrderedDict[str, None] = field(default_factory=OrderedDict)
+
+
+class Upstream:
+    """The gateway's view of one base.
+
+    Args:
+        order: how its engine is started.
+        limit: requests it may hold, waiting or running.
+        client: the gateway's HTTP client.
+    """
+
+    def __init__(self, order: EngineOrder, limit: int, client: httpx.AsyncClient) -> None:
+        self._order = order
+        self._limit = limit
+        self._client = client
+        self._life: _Life | None = None
+        self._starting: asyncio.Task[_Life | None] | None = None
+        self._reason = ""
+        self._failures = 0
+        self._not_before = 0.0
+        self._in_use: Counter[str] = Counter()
+        self._loading = asyncio.Lock()
+
+    @contextmanager
+    def slot(self, target: Target) -> Iterator[None]:
+        """Hold one of the limited places while a request waits or runs.
+
+        Raises:
+            RequestError: 429 when all are taken.
+        """
+        if self._in_use.total() >= self._limit:
+            raise RequestError(
+                429,
+                f"{target.name!r} already has {self._limit} requests waiting or running",
+                code="queue_full",
+                retry_after=1,
+            )
+        self._in_use[target.id] += 1
+        try:
+            yield
+        finally:
+            self._in_use[target.id] -= 1
+
+    @property
+    def held(self) -> int:
+        """Requests that wait or run."""
+        return self._in_use.total()
+
+    async def prepare(self, target: Target) -> EngineProcess:
+        """A live engine that knows ``target``; starts and loads what is missing.
+
+        Raises:
+            RequestError: 503 when the engine cannot be started or will not take the adapter.
+        """
+        life = await self._alive()
+        if target.model is not None and target.adapter is not None:
+            async with self._loading:
+                await self._load(life, target)
+        return life.engine
+
+    async def close(self) -> None:
+        """Stop the engine."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._life is not None:
+            await self._life.engine.stop()
+
+    # Life and death --------------------------------------------------------------------------
+
+    async def _alive(self) -> _Life:
+        if self._life is not None and self._life.engine.alive:
+            return self._life
+        if self._starting is None:
+            self._bury()
+            wait = self._not_before - _now()
+            if wait > 0:
+                raise self._unavailable(math.ceil(wait))
+            self._starting = asyncio.create_task(self._start())
+        # Shielded: a client that gives up must not stop the start that others wait for.
+        life = await asyncio.shield(self._starting)
+        if life is None:
+            raise self._unavailable(max(1, math.ceil(self._not_before - _now())))
+        return life
+
+    async def _start(self) -> _Life | None:
+        try:
+            self._life = _Life(await start_engine(self._order), _now())
+        except ServingError as error:
+            self._fail("could not start", str(error), least=_PAUSE_AFTER_START)
+            return None
+        finally:
+            self._starting = None
+        return self._life
+
+    def _bury(self) -> None:
+        """Note an engine's death, once."""
+        if self._life is None:
+            return
+        life, self._life = self._life, None
+        if _now() - life.since > _STEADY_SECONDS:
+            self._failures = 0
+        code = life.engine.process.returncode
+        self._fail("stopped", f"exit code {code}")
+
+    def _fail(self, what: str, why: str, least: float = 0.0) -> None:
+        """Clients are told what happened; why may name folders, so it is for the log only."""
+        self._reason = f"the engine of {self._order.name!r} {what}; the server's log says why"
+        _log.error("the engine of base %s %s: %s", self._order.base, what, why)
+        self._failures += 1
+        self._not_before = _now() + max(least, pause_after(self._failures))
+
+    def _unavailable(self, seconds: int) -> RequestError:
+        return RequestError(503, self._reason, code="engine_unavailable", retry_after=seconds)
+
+    # Adapters --------------------------------------------------------------------------------
+
+    async def _load(self, life: _Life, target: Target) -> None:
+        if target.id in life.adapters:
+            life.adapters.move_to_end(target.id)
+            return
+        _check_match(life.engine, target)
+        idle = [name for name in life.adapters if not self._in_use[name]]
+        if len(life.adapters) >= MAX_ADAPTERS and idle:
+            await self._tell(life.engine, "unload_lora_adapter", {"lora_name": idle[0]})
+            del life.adapters[idle[0]]
+        order = {"lora_name": target.id, "lora_path": str(target.adapter)}
+        await self._tell(life.engine, "load_lora_adapter", order)
+        life.adapters[target.id] = None
+
+    async def _tell(self, engine: EngineProcess, what: str, order: dict[str, str]) -> None:
+        reply = await self._client.post(
+            f"{engine.url}/v1/{what}",
+            json=order,
+            headers={"Authorization": f"Bearer {engine.token}"},
+        )
+        if reply.status_code != 200:
+            why = reply.json()["error"]["message"]
+            _log.error("the engine of base %s refused %s: %s", self._order.base, order, why)
+            raise RequestError(
+                503,
+                f"the adapter {order['lora_name']} could not be loaded; the server's log says why",
+                code="adapter_unavailable",
+            )
+
+
+def _check_match(engine: EngineProcess, target: Target) -> None:
+    """Refuse to put an adapter on a base, or behind a renderer, that it was not trained with."""
+    model = target.model
+    if model is None:
+        return
+    for what, trained, found in (
+        ("base", model.base_digest, engine.base_digest),
+        ("renderer", model.renderer_hash, engine.renderer_hash),
+    ):
+        if trained != found:
+            raise RequestError(
+                503,
+                f"{target.name!r} was trained with another {what} than its base has now"
+                f" ({trained[:12]} then, {found[:12]} now); it would answer wrongly",
+                code="model_mismatch",
+            )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
