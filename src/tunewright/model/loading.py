@@ -94,8 +94,14 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
             f"base {base.name!r} lacks {len(missing)} tensors, the first is {missing[0]}",
             "Its files do not belong together; fetch them again.",
         )
-    if not getattr(model, "_supports_sdpa", False):
-        raise ModelError(f"base {base.name!r}: its attention cannot be computed without padding")
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    if kinds - {"full_attention", "sliding_attention"} or not getattr(
+        model, "_supports_sdpa", False
+    ):
+        raise ModelError(
+            f"base {base.name!r} ({model.config.model_type}) does not use plain attention",
+            "Packed documents could not be kept apart in it; choose another base.",
+        )
     model.requires_grad_(False)
     model.eval()
     loaded: PreTrainedModel = model.to(device)
