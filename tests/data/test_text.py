@@ -171,6 +171,14 @@ def test_files_that_are_not_there_or_empty(tmp_path: Path) -> None:
             open_text(written(tmp_path, empty))
 
 
+def test_pipes_and_impossible_names_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a pipe or a device"):
+        open_text(tmp_path / "pipe")
+    with pytest.raises(DataError, match="not a file's name|no such file"):
+        open_text(tmp_path / "a\0b")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_without_permission(tmp_path: Path) -> None:
     path = written(tmp_path, b"a,b\n")

@@ -113,7 +113,7 @@ def _plan_columns(source: Source, config: PrepareConfig) -> Plan:
 
 
 def _columns_converter(columns: ColumnMap) -> Callable[[Fields], Parsed]:
-    question, answer = columns.get("question"), columns.get("answer")
+    question, answer = columns.get("question"), columns.fields["answer"]
     title, extra, system = columns.get("title"), columns.get("input"), columns.get("system")
 
     def convert(record: Fields) -> Parsed:
@@ -155,9 +155,9 @@ def _with_title(title: str, question: str) -> tuple[str, str | None]:
     return f"{title}\n{question}", None
 
 
-def text_of(record: Fields, column: str | None) -> str:
+def text_of(record: Fields, column: str) -> str:
     """A cell as clean text; numbers and yes/no become text, nested values are refused."""
-    value = record.get(column) if column else None
+    value = record.get(column)
     if isinstance(value, str):
         return clean(value)
     if value is None:

@@ -107,22 +107,21 @@ def _records(text: TextFile, delimiter: str, columns: tuple[str, ...]) -> Iterat
 def _parse(text: TextFile, delimiter: str) -> Iterator[list[str]]:
     """Rows as lists, blank lines included, so that their count is the row's number."""
 
-    number = line = 0
-    try:
-        with text.lines() as lines:
-            reader = csv.reader(chain(lines, [_END]), delimiter=delimiter)
+    number = 0
+    with text.lines() as lines:
+        reader = csv.reader(chain(lines, [_END]), delimiter=delimiter)
+        try:
             for number, row in enumerate(reader, start=1):
                 if row and row[-1].endswith(_END):
                     if row != [_END]:
                         raise _open_quote(text, number, row)
                     return
-                line = reader.line_num
                 yield row
-    except csv.Error as error:
-        raise DataError(
-            f"{text.path}, row {number + 1} (line {line + 1}): {error}",
-            "Correct that row, or name the separator with --delimiter.",
-        ) from None
+        except csv.Error as error:
+            raise DataError(
+                f"{text.path}, row {number + 1} (line {reader.line_num}): {error}",
+                "Correct that row, or name the separator with --delimiter.",
+            ) from None
 
 
 def _open_quote(text: TextFile, number: int, row: list[str]) -> DataError:

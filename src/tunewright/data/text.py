@@ -124,6 +124,11 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
 
 def _read_head(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DataError(
+                f"{path}: this is a pipe or a device, which can be read only once",
+                "Save what it gives to a file first.",
+            )
         with open(path, "rb") as file:
             return file.read(_HEAD)
     except FileNotFoundError:
@@ -135,6 +140,8 @@ def _read_head(path: Path) -> bytes:
         raise DataError(f"{path}: this is a folder", "Name the files in it one by one.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: not a file's name ({error})") from None
 
 
 def _insisted(path: Path, encoding: str) -> TextFile:
