@@ -11,6 +11,7 @@ import click
 
 from tunewright import __version__
 from tunewright.core.errors import TunewrightError
+from tunewright.core.settings import set_process_defaults
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole road on bundled data and a bundled base, offline, in minutes."),
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed or a gate said no, 2 wrong input."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
+    set_process_defaults()
     try:
         code = cli.main(arguments, prog_name="tunewright", standalone_mode=False)
     except click.ClickException as error:

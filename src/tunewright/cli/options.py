@@ -7,7 +7,7 @@ import json
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Common:
         """The surroundings, with the command line's choices on top."""
         settings = read_settings(self.home)
         language = self.language or settings.language
-        return settings.model_copy(update={"language": language})
+        return replace(settings, language=language)
 
     def store(self) -> Store:
         """The store of the chosen home."""

@@ -1,19 +1,20 @@
-"""The one place that reads the environment."""
+"""The one place that reads or sets the environment."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
 
 _TRUE = {"1", "true", "yes", "on"}
 
 
-class Settings(BaseModel):
-    """What the surroundings decide: the home folder, offline mode, hub endpoints and tokens."""
+@dataclass(frozen=True)
+class Settings:
+    """What the surroundings decide: the home folder, offline mode, hub endpoints and tokens.
 
-    model_config = ConfigDict(frozen=True)
+    A plain dataclass: the command line imports this module before it knows what to run.
+    """
 
     home: Path
     offline: bool = False
@@ -38,3 +39,13 @@ def read_settings(home: Path | None = None) -> Settings:
         organization=env.get("TUNEWRIGHT_ORGANIZATION") or "local",
         language="zh" if locale.lower().startswith("zh") else "en",
     )
+
+
+def set_process_defaults() -> None:
+    """Defaults that libraries read from the environment when they are first imported.
+
+    Call before torch is imported; what the user has set stays.
+    """
+    # Spinning OpenMP threads slow a step down five-fold when anything else uses a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
