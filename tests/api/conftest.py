@@ -35,6 +35,8 @@ except TunewrightError as error:
     print(json.dumps({"error": str(error)}), flush=True)
     sys.exit(error.exit_code)
 """
+# Starting an engine takes seconds, and minutes on a machine that is busy with something else.
+PATIENCE = 240.0
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 
@@ -58,9 +60,9 @@ class Server:
     def chat(self, **values: Any) -> httpx.Response:
         """One request, without a client's own retries."""
         body = {"model": self.base, "messages": HELLO, **values}
-        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=60)
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, timeout=PATIENCE)
 
-    def raw(self, data: bytes, seconds: float = 30) -> bytes:
+    def raw(self, data: bytes, seconds: float = PATIENCE) -> bytes:
         """Send bytes over a socket and read until the server closes it."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
             connection.sendall(data)
@@ -73,7 +75,7 @@ class Server:
         """Signal it and wait for its end."""
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE)
 
 
 def children(pid: int) -> list[int]:
@@ -89,7 +91,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether a condition comes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -141,7 +143,8 @@ def slow_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def server(slow_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all tests that leave it as they found it; its engine is warm."""
-    running = start_server(tmp_path_factory.mktemp("server"), bases=[str(slow_base)], queue=4)
+    home = tmp_path_factory.mktemp("server")
+    running = start_server(home, bases=[str(slow_base)], queue=4, timeout=PATIENCE)
     try:
         first = running.chat(max_tokens=1)
         assert first.status_code == 200, (first.text, running.stderr.read_text())

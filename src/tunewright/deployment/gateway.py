@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -55,16 +56,13 @@ class Gateway:
             RequestError: for anything but a whole reply.
         """
         deadline = self._deadline()
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    target, response = await self._send(request, stack)
-                    body: dict[str, Any] = json.loads(await response.aread())
-            except TimeoutError:
-                raise self._late() from None
-            except httpx.TransportError as error:
-                raise _broken(request.model, error) from error
-        return target, {**body, "model": target.name}
+        try:
+            async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
+                exchange = await self._send(request, stack)
+                body: dict[str, Any] = json.loads(await exchange.response.aread())
+        except (TimeoutError, httpx.TransportError) as error:
+            raise _failure(request.model, error) from error
+        return exchange.target, {**body, "model": exchange.target.name}
 
     async def stream(self, request: ChatRequest) -> ReplyStream:
         """The reply in pieces; the caller must close it.
@@ -73,15 +71,12 @@ class Gateway:
             RequestError: when not even the first piece can be expected.
         """
         deadline = self._deadline()
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    target, response = await self._send(request, stack)
-            except TimeoutError:
-                raise self._late() from None
-            except httpx.TransportError as error:
-                raise _broken(request.model, error) from error
-            return ReplyStream(target, response, deadline, self._late(), stack.pop_all())
+        try:
+            async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
+                exchange = await self._send(request, stack)
+                return ReplyStream(exchange, deadline, stack.pop_all())
+        except (TimeoutError, httpx.TransportError) as error:
+            raise _failure(request.model, error) from error
 
     async def close(self) -> None:
         """Stop every engine."""
@@ -92,9 +87,7 @@ class Gateway:
         """Requests that wait or run, over all engines."""
         return sum(upstream.held for upstream in self._upstreams.values())
 
-    async def _send(
-        self, request: ChatRequest, stack: AsyncExitStack
-    ) -> tuple[Target, httpx.Response]:
+    async def _send(self, request: ChatRequest, stack: AsyncExitStack) -> _Exchange:
         """Hand the request over; ``stack`` then holds the place in the queue and the reply."""
         request.conversation()
         target = await self.find(request.model)
@@ -111,7 +104,7 @@ class Gateway:
         stack.push_async_callback(response.aclose)
         if response.status_code != 200:
             raise _forwarded(response.status_code, await response.aread())
-        return target, response
+        return _Exchange(target, upstream, response)
 
     def _upstream(self, base: str) -> Upstream:
         if base not in self._upstreams:
@@ -123,27 +116,28 @@ class Gateway:
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._config.timeout
 
-    def _late(self) -> RequestError:
-        return RequestError(
-            504, f"no whole answer within {self._config.timeout:g} s", code="timeout"
-        )
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A request that an engine has taken, and the reply that has begun."""
+
+    target: Target
+    upstream: Upstream
+    response: httpx.Response
 
 
 class ReplyStream:
-    """A streamed reply and the place in the queue that it holds until closed."""
+    """A streamed reply and the place in the queue that it holds until closed.
 
-    def __init__(
-        self,
-        target: Target,
-        response: httpx.Response,
-        deadline: float,
-        late: RequestError,
-        stack: AsyncExitStack,
-    ) -> None:
-        self.target = target
-        self._lines = response.aiter_lines()
+    Attributes:
+        target: who answers.
+    """
+
+    def __init__(self, exchange: _Exchange, deadline: float, stack: AsyncExitStack) -> None:
+        self.target = exchange.target
+        self._upstream = exchange.upstream
+        self._lines = exchange.response.aiter_lines()
         self._deadline = deadline
-        self._late = late
         self._stack = stack
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
@@ -151,10 +145,9 @@ class ReplyStream:
         try:
             while (chunk := await self._next()) is not None:
                 yield chunk
-        except TimeoutError:
-            yield self._late.body()
-        except httpx.TransportError as error:
-            yield _broken(self.target.name, error).body()
+        except (TimeoutError, httpx.TransportError) as error:
+            self._upstream.note(error)
+            yield _failure(self.target.name, error).body()
 
     async def close(self) -> None:
         """Let go of the engine; one that still writes then stops."""
@@ -172,7 +165,9 @@ class ReplyStream:
         raise httpx.RemoteProtocolError("the stream ended early")
 
 
-def _broken(name: str, error: httpx.TransportError) -> RequestError:
+def _failure(name: str, error: TimeoutError | httpx.TransportError) -> RequestError:
+    if isinstance(error, TimeoutError):
+        return RequestError(504, f"no whole answer from {name!r} in time", code="timeout")
     return RequestError(
         503,
         f"the engine of {name!r} stopped while answering ({type(error).__name__});"

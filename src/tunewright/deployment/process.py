@@ -55,6 +55,14 @@ class EngineProcess:
         """Whether the process still runs."""
         return self.process.returncode is None
 
+    async def dead(self, seconds: float = 1.0) -> bool:
+        """Whether it is gone; a connection breaks a moment before the exit status arrives."""
+        try:
+            await asyncio.wait_for(self.process.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
     async def stop(self) -> None:
         """Ask it to leave by closing its stdin, then insist."""
         await _stop(self.process)
@@ -66,14 +74,17 @@ async def start_engine(order: EngineOrder, seconds: float = START_SECONDS) -> En
     Raises:
         ServingError: when it ends, or says why it cannot, or takes too long.
     """
-    process = await asyncio.create_subprocess_exec(
-        *order.command(),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=_LINE_BYTES,
-        # Ctrl-C reaches every process of a terminal's group; engines are ours to stop.
-        start_new_session=True,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *order.command(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_BYTES,
+            # Ctrl-C reaches every process of a terminal's group; engines are ours to stop.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ServingError(f"no process could be started: {error}") from None
     token = secrets.token_urlsafe(32)
     try:
         async with asyncio.timeout(seconds):

@@ -54,6 +54,7 @@ class Upstream:
         self._client = client
         self._life: _Life | None = None
         self._starting: asyncio.Task[_Life | None] | None = None
+        self._suspect = False
         self._reason = ""
         self._failures = 0
         self._not_before = 0.0
@@ -77,8 +78,15 @@ class Upstream:
         self._in_use[target.id] += 1
         try:
             yield
+        except Exception as error:
+            self.note(error)
+            raise
         finally:
             self._in_use[target.id] -= 1
+
+    def note(self, error: Exception) -> None:
+        """Remember a broken connection: its engine is to be looked at before it is used again."""
+        self._suspect = self._suspect or isinstance(error, httpx.TransportError)
 
     @property
     def held(self) -> int:
@@ -108,6 +116,9 @@ class Upstream:
     # Life and death --------------------------------------------------------------------------
 
     async def _alive(self) -> _Life:
+        if self._life is not None and self._suspect:
+            self._suspect = False
+            await self._life.engine.dead()
         if self._life is not None and self._life.engine.alive:
             return self._life
         if self._starting is None:
