@@ -28,3 +28,5 @@ class EvaluateConfig(StageConfig):
     """How much of the general probe may be lost before the gate says no."""
     seed: int = Field(default=0, ge=0)
     """Of the resampling."""
+    beside: dict[str, str] = Field(default_factory=dict)
+    """Other evaluations that the report shows for comparison: LABEL=ID, or LABEL=report.json."""

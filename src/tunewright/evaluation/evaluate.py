@@ -20,6 +20,7 @@ from tunewright.core.records import Dataset, Evaluation
 from tunewright.core.store import Store
 from tunewright.evaluation import report as reports
 from tunewright.evaluation.answers import Question, Scored, ask, limited, question_of
+from tunewright.evaluation.beside import read_beside
 from tunewright.evaluation.gates import Gate, gates_json, judge, verdict_of
 from tunewright.evaluation.lineage import Origin, curve_of, origin_of
 from tunewright.evaluation.probe import probe_path, read_probe
@@ -51,6 +52,7 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
     _refuse_twins(config.models)
     dataset = store.get(Dataset, config.dataset)
     test = test_questions(store, dataset, config.limit)
+    beside = read_beside(config.beside, store)
     results, origins = _ask_all(config, store, dataset, test, listen)
     texts = Texts(store.settings.language)
     gates = judge(results, dataset, config, texts)
@@ -62,7 +64,7 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
             _write_outputs(folder / GENERAL_OUTPUTS, results.general)
         curves = [(o, c) for o in origins if o.run and (c := curve_of(store, o.run)) is not None]
         report = reports.Report(
-            record, results, gates, dataset, origins, curves, sha256_file(folder / OUTPUTS)
+            record, results, gates, dataset, origins, curves, sha256_file(folder / OUTPUTS), beside
         )
         write_text_atomic(folder / REPORT, reports.render(report, texts))
         write_json_atomic(folder / SUMMARY, reports.summary(report))

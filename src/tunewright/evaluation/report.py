@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.evaluation import page
+from tunewright.evaluation.beside import Beside
 from tunewright.evaluation.gates import Gate
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.results import ALL, Results
@@ -30,6 +31,7 @@ class Report:
     origins: Sequence[Origin]
     curves: Sequence[tuple[Origin, Curve]]
     outputs_sha256: str
+    beside: Sequence[Beside] = ()
 
 
 def render(report: Report, texts: Texts) -> str:
@@ -82,6 +84,7 @@ def _background(report: Report, texts: Texts) -> dict[str, Any]:
         },
         "general_chart": general
         and page.dots_chart(results, general, "exact", "kind", title, texts),
+        "beside": report.beside,
         "memory": page.memory_rows(results, texts),
         "curves": [
             (origin.reference, page.curve_chart(curve, origin.step, texts))

@@ -256,6 +256,10 @@ SENTENCES: Final = MappingProxyType(
             "{mixed} general rows were mixed into the training set against forgetting.",
             "训练集混入了 {mixed} 条通用数据以防遗忘。",
         ),
+        "beside": ("For comparison", "对照"),
+        "beside.general": ("General questions answered right", "通用题答对率"),
+        "beside.right": ("Test questions answered right", "测试题答对率"),
+        "beside.change": ("{before}% → {after}%", "{before}% → {after}%"),
         # Seen and unseen
         "memory": ("Learned or memorised?", "学会了，还是背下来了？"),
         "memory.lead": (
