@@ -40,7 +40,7 @@ def segments(example: Example) -> list[tuple[str, bool]]:
 
 
 def encode(tokenizer: Tokenizer, examples: list[Example]) -> list[tuple[list[int], list[bool]]]:
-    """Token ids and target flags of each example."""
+    """Token ids and target flags of each example, up to its last target."""
     pieces = [segments(example) for example in examples]
     flat = [text for row in pieces for text, _ in row]
     encoded = iter(tokenizer.encode_batch_fast(flat, add_special_tokens=False))
@@ -52,7 +52,8 @@ def encode(tokenizer: Tokenizer, examples: list[Example]) -> list[tuple[list[int
             part = next(encoded).ids
             ids += part
             flags += [ours] * len(part)
-        rows.append((ids, flags))
+        end = len(flags) - flags[::-1].index(True)
+        rows.append((ids[:end], flags[:end]))
     return rows
 
 
@@ -78,7 +79,7 @@ def batches(
         rows.sort(key=lambda row: len(row[0]))
         cuts: list[list[tuple[list[int], list[bool]]]] = [[]]
         for row in rows:
-            if (len(cuts[-1]) + 1) * len(row[0]) > size:
+            if (len(cuts[-1]) + 1) * (len(row[0]) - 1) > size:
                 cuts.append([])
             cuts[-1].append(row)
         rng.shuffle(cuts)

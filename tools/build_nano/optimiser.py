@@ -13,18 +13,24 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
     """Nearest semi-orthogonal matrices of `stack` (n, rows, columns), approximately.
 
-    Newton-Schulz iteration with the quintic coefficients of Jordan et al. (Muon, 2024).
+    Newton-Schulz iteration with the quintic coefficients of Jordan et al. (Muon, 2024), carried
+    out on the Gram matrix: every iterate is a polynomial of it times `stack`, so the long side
+    takes part in two products only, which saves a third of the work.
     """
     a, b, c = NEWTON_SCHULZ
-    x = stack.float()
-    wide = x.shape[1] <= x.shape[2]
-    x = x if wide else x.transpose(1, 2)
+    wide = stack.shape[1] <= stack.shape[2]
+    x = stack if wide else stack.transpose(1, 2)
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(steps):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    out: Tensor = x if wide else x.transpose(1, 2)
-    return out
+    gram = x @ x.transpose(1, 2)
+    identity = torch.eye(gram.shape[1])
+    total = identity
+    for index in range(steps):
+        factor = a * identity + b * gram + c * gram @ gram
+        total = factor if index == 0 else factor @ total
+        if index < steps - 1:
+            gram = factor @ gram @ factor
+    out = total @ x
+    return out if wide else out.transpose(1, 2)
 
 
 class Muon(torch.optim.Optimizer):

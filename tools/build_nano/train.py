@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from . import export, optimiser
 from .batches import Batch, batches
-from .corpus import Mix, stream
+from .corpus import Mix, default_mix, later_mix, stream
 from .model import Nano, Shape
 from .workers import Group, flatten, unflatten
 
@@ -26,8 +27,24 @@ AVERAGE = 0.995
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of training with its own data, until a share of the whole budget is used."""
+
+    until: float
+    mix: Mix
+    flatten: float = 0.0
+    """Each target token of an answer of n tokens weighs n ** -flatten: at 0, long answers take
+    nearly all of the gradient and one-token sums are not learnt; at 1, each answer weighs alike."""
+
+
+def phases() -> tuple[Phase, ...]:
+    """The two phases of the bundled model."""
+    return Phase(0.5, default_mix()), Phase(1.0, later_mix(), flatten=0.5)
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What one phase of training does; `control.json` in the folder may change `minutes`."""
+    """What training does; `control.json` in the folder may change `minutes` on the way."""
 
     minutes: float
     tokens: int = 0
@@ -39,7 +56,7 @@ class Plan:
     warmup_steps: int = 60
     decay_share: float = 0.25
     save_minutes: float = 5.0
-    mix: Mix | None = None
+    phases: tuple[Phase, ...] = field(default_factory=phases)
 
 
 class Clock:
@@ -84,29 +101,36 @@ class Trainer:
         self.model = Nano(shape)
         self.optimisers = optimiser.build(self.model, plan.muon_lr, plan.adam_lr, group)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.state: dict[str, Any] = {"step": 0, "phase_step": 0, "tokens": 0, "seconds": 0.0}
+        self.state: dict[str, Any] = {
+            "step": 0,
+            "phase": 0,
+            "phase_step": 0,
+            "tokens": 0,
+            "seconds": 0.0,
+        }
         folder.mkdir(parents=True, exist_ok=True)
 
     def step(self, batch: Batch, progress: float) -> tuple[float, int, float]:
         """One update on the batches of all workers together.
 
-        Returns the mean loss over target tokens, the tokens seen, and the first worker's
+        Returns the plain mean loss over target tokens, the tokens seen, and the first worker's
         `progress`, which decides the learning rate for all.
         """
-        keep = torch.zeros_like(batch.targets)
-        keep[:, :-1] = batch.targets[:, 1:]
-        states = self.model.hidden_states(batch.ids, keep)
-        labels = batch.ids[:, 1:][batch.targets[:, 1:]]
-        loss = functional.cross_entropy(self.model.logits(states), labels, reduction="sum")
-        loss.backward()  # type: ignore[no-untyped-call]
+        wanted = batch.targets[:, 1:]
+        states = self.model.hidden_states(batch.ids[:, :-1], wanted)
+        labels = batch.ids[:, 1:][wanted]
+        losses = functional.cross_entropy(self.model.logits(states), labels, reduction="none")
+        length = wanted.sum(1, keepdim=True).clamp(min=1).float()
+        phase = self.plan.phases[self.state["phase"]]
+        weights = (length**-phase.flatten).expand_as(wanted)[wanted]
+        (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        vector = flatten(gradients, 4)
-        first = self.group.rank == 0
-        vector[-4:] = torch.tensor(
-            [loss.item(), labels.numel(), batch.tokens, progress if first else 0.0]
-        )
-        total, targets, tokens, progress = self.group.total(vector)[-4:].tolist()
-        unflatten(vector / targets, gradients)
+        vector = flatten(gradients, 5)
+        told = progress if self.group.rank == 0 else 0.0
+        sums = [losses.sum().item(), labels.numel(), weights.sum().item(), batch.tokens, told]
+        vector[-5:] = torch.tensor(sums)
+        total, targets, weight, tokens, progress = self.group.total(vector)[-5:].tolist()
+        unflatten(vector / weight, gradients)
         scale = factor(self.plan, self.state["step"], progress)
         for one, base in zip(self.optimisers, (self.plan.muon_lr, self.plan.adam_lr), strict=True):
             one.param_groups[0]["lr"] = base * scale
@@ -158,32 +182,40 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
+def _source(trainer: Trainer) -> Iterator[Batch]:
+    """This worker's batches of the present phase, from where the phase stands."""
+    plan, state, group = trainer.plan, trainer.state, trainer.group
+    seed = plan.seed + state["phase"]
+    examples = stream(seed, plan.phases[state["phase"]].mix)
+    every = batches(trainer.tokenizer, examples, plan.batch_tokens, seed)
+    mine = islice(every, group.rank, None, group.size)
+    return islice(mine, state["phase_step"], None)
+
+
 def run(trainer: Trainer, log_every: int = 20) -> None:
     """Train until the first worker's clock says the budget is spent; then save the last weights."""
-    plan, state, group = trainer.plan, trainer.state, trainer.group
-    source = batches(trainer.tokenizer, stream(plan.seed, plan.mix), plan.batch_tokens, plan.seed)
-    source = islice(source, group.rank, None, group.size)
-    for _ in islice(source, state["phase_step"]):
-        pass
+    plan, state = trainer.plan, trainer.state
+    first = trainer.group.rank == 0
     clock = Clock(trainer.folder, plan, state["seconds"])
-    log = Log(trainer.folder / "log.jsonl", log_every) if group.rank == 0 else None
-    saved, progress = clock.seconds, 0.0
+    log = Log(trainer.folder / "log.jsonl", log_every)
+    saved, progress, source = clock.seconds, 0.0, _source(trainer)
     while progress < 1.0:
         loss, tokens, progress = trainer.step(next(source), clock.progress(state["tokens"]))
-        if log is None:
-            state["step"] += 1
-            continue
-        trainer.follow()
         state["step"] += 1
         state["phase_step"] += 1
         state["tokens"] += tokens
         state["seconds"] = clock.seconds
-        log.add(state, loss, tokens, factor(plan, state["step"], progress))
-        clock.refresh()
-        if clock.seconds - saved > 60 * plan.save_minutes:
-            saved = clock.seconds
-            trainer.save()
-    if log is not None:
+        if plan.phases[state["phase"]].until <= progress < 1.0:
+            state |= {"phase": state["phase"] + 1, "phase_step": 0}
+            source = _source(trainer)
+        if first:
+            trainer.follow()
+            log.add(state, loss, tokens, factor(plan, state["step"], progress))
+            clock.refresh()
+            if clock.seconds - saved > 60 * plan.save_minutes:
+                saved = clock.seconds
+                trainer.save()
+    if first:
         trainer.save(final=True)
 
 

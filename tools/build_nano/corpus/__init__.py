@@ -29,6 +29,7 @@ __all__ = [
     "families",
     "held_out",
     "held_out_examples",
+    "later_mix",
     "stream",
 ]
 
@@ -57,7 +58,7 @@ def families() -> dict[str, Family]:
 
 
 def default_mix() -> Mix:
-    """Shares of examples by family."""
+    """Shares of examples by family, over the first half of training."""
     return {
         "smalltalk": 8,
         "facts": 14,
@@ -70,6 +71,21 @@ def default_mix() -> Mix:
         "sentiment": 1.5,
         "dialogue": 3.5,
         "meanings": 27,
+    }
+
+
+def later_mix() -> Mix:
+    """Shares over the second half: less of what is learnt by then, more sums and reading."""
+    return default_mix() | {
+        "smalltalk": 5,
+        "facts": 13,
+        "knowledge": 4,
+        "arithmetic": 21,
+        "lexicon": 8,
+        "formatting": 7,
+        "reading": 5,
+        "sentiment": 1,
+        "dialogue": 4,
     }
 
 

@@ -58,12 +58,12 @@ def english(number: int) -> str:
 
 
 def operands(rng: random.Random) -> tuple[int, str, int, int]:
-    """A sum whose parts and result lie within 0 to 100: left, sign, right, result."""
+    """A sum: left, sign, right, result; most within 20, the others within 100."""
     sign = rng.choice("++--×")
     if sign == "×":
         left, right = rng.randint(1, 9), rng.randint(1, 9)
         return left, sign, right, left * right
-    total = rng.randint(2, 20) if rng.random() < 0.7 else rng.randint(20, 100)
+    total = rng.randint(2, 20) if rng.random() < 0.88 else rng.randint(20, 100)
     part = rng.randint(0, total)
     if sign == "+":
         return part, sign, total - part, total
