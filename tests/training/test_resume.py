@@ -134,11 +134,10 @@ def _forget(store: Store, run_id: str, kept: int) -> Run:
     return run
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
-    store: Store, config: TrainConfig, number: signal.Signals
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(
+    store: Store, config: TrainConfig
 ) -> None:
-    stopped = work(store, json.dumps(config.json_dict()), number, 6)
+    stopped = work(store, json.dumps(config.json_dict()), signal.SIGINT, 6)
     run = store.list(Run)[0]
     assert stopped.returncode == Interrupted.exit_code, stopped.stderr
     assert stopped.stdout.endswith(f"Continue with: tunewright train --resume {run.id}\n")
@@ -146,12 +145,28 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert run.state == "stopped"
     newest = list_checkpoints(store.folder(Run, run.id) / "checkpoints")[0]
     assert newest.name == "step-00000006"
-    if number == signal.SIGTERM:
-        return
     events: list[Event] = []
     model = resume(run.id, store, events.append)
     assert [event.data["step"] for event in events if event.kind == "resumed"] == [6]
     assert adapter_hash(store, model) == adapter_hash(store, train(config, store))
+
+
+def test_sigterm_saves_too_and_a_second_signal_stops_at_once(
+    store: Store, config: TrainConfig
+) -> None:
+    run = _stopped(store, config, signal.SIGTERM)
+    folder = store.folder(Run, run.id) / "checkpoints"
+    assert list_checkpoints(folder)[0].name == "step-00000005"
+
+    def insist(event: Event) -> None:
+        if event.kind == "step" and event.data["step"] == 6:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="steps since the last checkpoint are lost"):
+        resume(run.id, store, insist)
+    assert store.get(Run, run.id).state == "stopped"
+    assert list_checkpoints(folder)[0].name == "step-00000005"
 
 
 def test_changed_data_or_base_or_recipe_is_refused(
@@ -173,12 +188,12 @@ def test_changed_data_or_base_or_recipe_is_refused(
     assert resume(run.id, store).run == run.id
 
 
-def _stopped(store: Store, config: TrainConfig) -> Run:
-    """A run that stopped by itself after step 5: its listener pressed Ctrl-C."""
+def _stopped(store: Store, config: TrainConfig, number: int = signal.SIGINT) -> Run:
+    """A run that was asked to stop during step 5."""
 
     def press(event: Event) -> None:
         if event.kind == "step" and event.data["step"] == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
     with pytest.raises(Interrupted):
         train(config, store, press)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import read_rows
 from tunewright.core.errors import DataError
+from tunewright.core.events import Event, Listener
 from tunewright.core.files import digest
 from tunewright.core.messages import Row, supervised
 from tunewright.core.records import Dataset
@@ -17,11 +18,13 @@ from tunewright.model.adapters import adapter_parameters, attach_lora, save_adap
 from tunewright.model.catalog import Base
 from tunewright.model.loading import load_model, pick_device, pick_dtype
 from tunewright.model.rendering import Renderer
-from tunewright.training.batches import Example, Sampler, examples_digest
+from tunewright.training.batches import Example, Progress, Sampler, examples_digest
 from tunewright.training.loop import Job
 from tunewright.training.methods import METHODS, Method
 from tunewright.training.plan import Plan
 from tunewright.training.schedule import default_learning_rate
+
+_SILENT_ROWS = 5000
 
 
 @dataclass(frozen=True)
@@ -31,31 +34,51 @@ class Examples:
     train: list[Example]
     dev: list[Example]
     rows: list[Row]
+    """Training rows with an answer; an example's ``row`` is a place in this list."""
+    skipped: int
+    """Training rows left out because nothing in them is to be learnt."""
 
     def digest(self) -> str:
         """Changes when a row, the tokenizer or the template changes."""
         return digest([examples_digest(self.train), examples_digest(self.dev)])
 
 
-def read_examples(dataset: Dataset, folder: Path, renderer: Renderer, method: Method) -> Examples:
+@dataclass(frozen=True)
+class Watch:
+    """When the stage began (``time.perf_counter()``) and who listens to it."""
+
+    started: float
+    listen: Listener
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell how far rendering is; small datasets are ready before anyone could read it."""
+        if total > _SILENT_ROWS:
+            data = {"stage": "tokenizing", "done": done, "total": total}
+            self.listen(Event(kind="progress", data=data))
+
+
+def read_examples(
+    dataset: Dataset, folder: Path, renderer: Renderer, method: Method, progress: Progress
+) -> Examples:
     """Read and render the splits that training uses.
 
     Raises:
         DataError: when no row has an answer to learn, or one does not fit the base.
     """
-    rows = supervised(read_rows(folder, "train"))
-    train = method.examples(rows, renderer)
+    found = read_rows(folder, "train")
+    rows = supervised(found)
+    train = method.examples(rows, renderer, progress)
     if not train:
         raise DataError(
             f"dataset {dataset.name}: no training row holds an answer to learn",
             "Prepare it from rows whose last message is the assistant's.",
         )
-    dev = method.examples(supervised(read_rows(folder, "dev")), renderer)
-    return Examples(train, dev, rows)
+    dev = method.examples(supervised(read_rows(folder, "dev")), renderer, progress)
+    return Examples(train, dev, rows, len(found) - len(train))
 
 
 def build_job(
-    config: TrainConfig, dataset: Dataset, base: Base, folder: Path, started: float
+    config: TrainConfig, dataset: Dataset, base: Base, folder: Path, watch: Watch
 ) -> tuple[Job, Plan]:
     """Load the base, attach a fresh adapter and lay out the steps.
 
@@ -64,11 +87,11 @@ def build_job(
         dataset: what to learn from.
         base: what to adapt.
         folder: the dataset's folder.
-        started: ``time.perf_counter()`` when the stage began.
+        watch: when the stage began and who listens.
     """
     method = METHODS[config.method]
     renderer = Renderer(base.folder)
-    examples = read_examples(dataset, folder, renderer, method)
+    examples = read_examples(dataset, folder, renderer, method, watch.progress)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
     model = load_model(base, device, dtype)
@@ -76,9 +99,7 @@ def build_job(
     attach_lora(model, config.lora, config.seed)
     parameters = adapter_parameters(model)
     sampler = Sampler(tuple(map(len, examples.train)), config.batch_tokens, config.seed)
-    rate, reason = config.optimizer.learning_rate, "as asked"
-    if rate is None:
-        rate, reason = default_learning_rate(total)
+    rate, reason = _peak_rate(config, total)
     job = Job(
         config=config,
         model=model,
@@ -91,11 +112,18 @@ def build_job(
         steps=config.max_steps or sampler.steps(config.epochs),
         peak_rate=rate,
         device=device,
-        write_adapter=lambda target: save_adapter(model, config.lora, base.name, target),
+        write_adapter=lambda target: save_adapter(model, config.lora, config.base, target),
         identity=_identity(config, base, renderer, examples),
-        started=started,
+        started=watch.started,
     )
-    return job, _plan(job, base, dataset, total, dtype, reason)
+    notes = _notes(config, renderer, examples, device)
+    plan = _plan(job, dataset, total, dtype, reason)
+    return job, replace(plan, notes=notes)
+
+
+def _peak_rate(config: TrainConfig, parameters: int) -> tuple[float, str]:
+    asked = config.optimizer.learning_rate
+    return default_learning_rate(parameters) if asked is None else (asked, "as asked")
 
 
 def _identity(
@@ -112,12 +140,10 @@ def _identity(
     }
 
 
-def _plan(
-    job: Job, base: Base, dataset: Dataset, total: int, dtype: torch.dtype, reason: str
-) -> Plan:
+def _plan(job: Job, dataset: Dataset, total: int, dtype: torch.dtype, reason: str) -> Plan:
     trainable = sum(parameter.numel() for parameter in job.parameters.values())
     return Plan(
-        base=base.name,
+        base=job.config.base,
         dataset=dataset.id,
         method=job.config.method,
         trainable=trainable,
@@ -134,6 +160,17 @@ def _plan(
         learning_rate=job.peak_rate,
         learning_rate_reason=reason,
     )
+
+
+def _notes(
+    config: TrainConfig, renderer: Renderer, examples: Examples, device: torch.device
+) -> tuple[str, ...]:
+    notes = [renderer.note] if renderer.note else []
+    if examples.skipped:
+        notes.append(f"{examples.skipped:,} training rows hold nothing to learn and are left out")
+    if config.precision == "bfloat16" and pick_dtype("auto", device) != torch.bfloat16:
+        notes.append("this machine only emulates bfloat16; precision=float32 is many times faster")
+    return tuple(notes)
 
 
 def _epochs(job: Job) -> float:

@@ -11,7 +11,7 @@ import hashlib
 import math
 import random
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,14 @@ from torch import Tensor
 
 from tunewright.core.errors import DataError
 from tunewright.core.messages import Conversation, Row
+
+_CHUNK = 1000  # rows rendered at once, between two reports of progress
+Progress = Callable[[int, int], None]
+"""Gets how many are done and how many there are."""
+
+
+def unwatched(done: int, total: int) -> None:
+    """The progress of work that nobody watches."""
 
 
 class Rendered(Protocol):
@@ -93,7 +101,9 @@ class PackedBatch:
         )
 
 
-def render_examples(rows: Sequence[Row], renderer: Renderer) -> list[Example]:
+def render_examples(
+    rows: Sequence[Row], renderer: Renderer, progress: Progress = unwatched
+) -> list[Example]:
     """Token ids and loss mask of every row that has something to learn.
 
     A row without any supervised token would add nothing but time and is left out.
@@ -101,9 +111,8 @@ def render_examples(rows: Sequence[Row], renderer: Renderer) -> list[Example]:
     Raises:
         DataError: for a row that does not fit the base's context, naming it.
     """
-    rendered = renderer.render_many([row.conversation for row in rows])
     examples = []
-    for index, (row, item) in enumerate(zip(rows, rendered, strict=True)):
+    for index, (row, item) in enumerate(zip(rows, _render(rows, renderer, progress), strict=True)):
         if len(item.ids) > renderer.context_length:
             raise DataError(
                 f"{row.source.file}, row {row.source.row}: {len(item.ids)} tokens, but the base"
@@ -114,6 +123,13 @@ def render_examples(rows: Sequence[Row], renderer: Renderer) -> list[Example]:
         if any(item.mask[1:]):
             examples.append(Example(index, array("q", item.ids), array("b", item.mask)))
     return examples
+
+
+def _render(rows: Sequence[Row], renderer: Renderer, progress: Progress) -> Iterator[Rendered]:
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        yield from renderer.render_many([row.conversation for row in chunk])
+        progress(start + len(chunk), len(rows))
 
 
 def examples_digest(examples: Iterable[Example]) -> str:

@@ -67,6 +67,8 @@ class TrainState:
     best_loss: float | None = None
     best_step: int | None = None
     first_step_seconds: float | None = None
+    threads: int = field(default_factory=torch.get_num_threads)
+    """Threads that sums were divided over: with another number they round differently."""
     identity: dict[str, str] = field(default_factory=dict)
     """Digests of config, data and base: a checkpoint continues only the run it came from."""
 

@@ -139,7 +139,7 @@ class Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
-        torch.manual_seed(job.config.seed * 1_000_003 + state.step)
+        torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
         with self._memory_named():
             loss = job.method.loss(job.model, batch) / batch.supervised
             loss.backward()  # type: ignore[no-untyped-call]
@@ -201,6 +201,11 @@ class Loop:
                 count += batch.supervised
         job.model.train()
         state.valid_loss = total / count
+        if not math.isfinite(state.valid_loss):
+            raise TrainingError(
+                f"step {state.step}: the validation loss is {state.valid_loss}, not a number",
+                "Lower optimizer.learning_rate; checkpoints so far are kept.",
+            )
         self._emit("validation", step=state.step, loss=state.valid_loss)
         improved = state.best_loss is None or state.valid_loss < state.best_loss
         if improved:

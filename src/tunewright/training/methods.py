@@ -12,6 +12,7 @@ from tunewright.core.messages import Row
 from tunewright.training.batches import (
     Example,
     PackedBatch,
+    Progress,
     Renderer,
     collate,
     render_examples,
@@ -24,12 +25,12 @@ class Method:
     """How rows become examples, examples a batch, and a batch a loss.
 
     Attributes:
-        examples: rows and renderer → what is learnt from.
+        examples: rows, renderer and a listener for progress → what is learnt from.
         collate: examples of one batch → tensors.
         loss: model and batch → sum over supervised tokens, differentiable, float32.
     """
 
-    examples: Callable[[Sequence[Row], Renderer], list[Example]]
+    examples: Callable[[Sequence[Row], Renderer, Progress], list[Example]]
     collate: Callable[[Sequence[Example]], PackedBatch]
     loss: Callable[[Any, PackedBatch], Tensor]
 

@@ -30,6 +30,8 @@ class Plan:
     device: str
     learning_rate: float
     learning_rate_reason: str
+    notes: tuple[str, ...] = ()
+    """What the user should know before the run goes on."""
 
     @property
     def share(self) -> float:
@@ -37,7 +39,7 @@ class Plan:
         return self.trainable / self.parameters
 
     def lines(self) -> list[str]:
-        """The plan for people, in four lines."""
+        """The plan for people."""
         return [
             f"trainable params: {self.trainable:,} of {self.parameters:,} ({self.share:.2%})",
             f"{self.rows:,} rows, {self.tokens:,} tokens ({self.supervised_tokens:,} learnt),"
@@ -45,8 +47,9 @@ class Plan:
             f"{self.steps:,} steps of up to {self.batch_tokens:,} tokens"
             f" ({self.epochs:g} epochs), {self.precision} on {self.device}",
             f"learning rate {self.learning_rate:g} ({self.learning_rate_reason})",
+            *(f"note: {note}" for note in self.notes),
         ]
 
     def data(self) -> dict[str, Any]:
         """All numbers and the lines, as JSON values."""
-        return {**vars(self), "share": self.share, "lines": self.lines()}
+        return {**vars(self), "notes": list(self.notes), "share": self.share, "lines": self.lines()}

@@ -49,17 +49,19 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
         TrainingError: the loss stopped being a number; checkpoints so far are kept.
         StorageError: the disk refused; the run can be resumed from its last checkpoint.
     """
-    from tunewright.training.assemble import build_job
-
     started = time.perf_counter()
+    from tunewright.training.assemble import Watch, build_job
+
     dataset = store.get(Dataset, config.dataset)
     base = resolve_base(config.base, store.settings)
-    job, plan = build_job(config, dataset, base, store.folder(Dataset, dataset.id), started)
+    config = config.model_copy(update={"dataset": dataset.id, "base": _lasting_name(base)})
+    rows = store.folder(Dataset, dataset.id)
+    job, plan = build_job(config, dataset, base, rows, Watch(started, listen))
     run = Run(
         id=store.new_id(Run),
         dataset=dataset.id,
-        base=_lasting_name(base),
-        config={**config.json_dict(), "dataset": dataset.id, "base": _lasting_name(base)},
+        base=config.base,
+        config=config.json_dict(),
         state="running",
     )
     folder = store.open_folder(Run, run.id)
@@ -80,10 +82,10 @@ def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model
         InputError: an unknown or finished run, or one that a process is still training.
         TrainingError: the recipe, the data or the base is not what the run began with.
     """
-    from tunewright.training.assemble import build_job
+    started = time.perf_counter()
+    from tunewright.training.assemble import Watch, build_job
     from tunewright.training.checkpoints import newest_checkpoint
 
-    started = time.perf_counter()
     run = store.get(Run, run_reference)
     if run.state == "succeeded":
         raise InputError(f"run {run.id} is finished", "Start a new one with tunewright train.")
@@ -92,7 +94,8 @@ def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model
     with run_lock(folder):
         dataset = store.get(Dataset, run.dataset)
         base = resolve_base(config.base, store.settings)
-        job, plan = build_job(config, dataset, base, store.folder(Dataset, dataset.id), started)
+        rows = store.folder(Dataset, dataset.id)
+        job, plan = build_job(config, dataset, base, rows, Watch(started, listen))
         checkpoint = newest_checkpoint(folder / "checkpoints")
         _refuse_drift(folder, job, checkpoint)
         run = run.model_copy(update={"state": "running", "error": None})
@@ -138,6 +141,7 @@ def _work(session: _Session, job: Job, plan: Plan, checkpoint: Checkpoint | None
             session.emit(Event(kind="resumed", data={"step": step}))
         if checkpoint:
             _load_weights(job, checkpoint)
+            _tell_threads(session, checkpoint.state.threads)
         loop = Loop(job, session.folder / "checkpoints", session.emit, checkpoint)
         state = loop.run(stop)
         model = _publish(session, job, state)
@@ -199,6 +203,17 @@ def _load_weights(job: Job, checkpoint: Checkpoint) -> None:
     with torch.no_grad():
         for name, parameter in job.parameters.items():
             parameter.copy_(weights[name])
+
+
+def _tell_threads(session: _Session, threads: int) -> None:
+    import torch
+
+    if threads != torch.get_num_threads():
+        text = (
+            f"the run began with {threads} threads and goes on with {torch.get_num_threads()}:"
+            " losses will agree to rounding, not bit for bit"
+        )
+        session.emit(Event(kind="note", data={"text": text}))
 
 
 def _publish(session: _Session, job: Job, state: TrainState) -> Model:
