@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -286,7 +287,7 @@ def test_modelscope_models_are_fetched_once(
     assert "model.safetensors" in names
     assert not names & {"pytorch_model.bin", "modeling_evil.py", "x.json"}
     asked = len(hub.asked)
-    assert resolve_base(name, offline.model_copy(update={"home": online.home})) == base
+    assert resolve_base(name, replace(offline, home=online.home)) == base
     assert len(hub.asked) == asked
 
 
@@ -314,15 +315,17 @@ def test_an_unreachable_hub_is_named(home: Path) -> None:
 def in_a_process(name: str, settings: Settings) -> subprocess.CompletedProcess[str]:
     """Resolve in a process of its own: the hub library reads its environment when imported."""
     code = (
-        "import sys; from tunewright.core.settings import Settings;"
+        "import sys; from pathlib import Path; from tunewright.core.settings import Settings;"
         "from tunewright.model.catalog import resolve_base;"
         "from tunewright.core.errors import TunewrightError\n"
-        "try: print(resolve_base(sys.argv[1], Settings.model_validate_json(sys.argv[2])).digest)\n"
+        "settings = Settings(Path(sys.argv[2]), sys.argv[3] == 'True', sys.argv[4])\n"
+        "try: print(resolve_base(sys.argv[1], settings).digest)\n"
         "except TunewrightError as error: print(error)"
     )
+    given = (settings.home, settings.offline, settings.huggingface_endpoint)
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     return subprocess.run(
-        [sys.executable, "-c", code, name, settings.model_dump_json()],
+        [sys.executable, "-c", code, name, *map(str, given)],
         capture_output=True,
         text=True,
         check=True,
@@ -339,7 +342,7 @@ def test_huggingface_models_are_fetched_once(
     assert "model.safetensors" in names
     assert not names & {"pytorch_model.bin", "modeling_evil.py"}
     asked = len(hub.asked)
-    unplugged = online.model_copy(update={"offline": True})
+    unplugged = replace(online, offline=True)
     assert in_a_process("org/model", unplugged).stdout.strip() == digest
     assert len(hub.asked) == asked
 
@@ -347,7 +350,7 @@ def test_huggingface_models_are_fetched_once(
 def test_huggingface_refusals_are_plain(hub: Hub, online: Settings) -> None:
     done = in_a_process("org/other", online)
     assert "Hugging Face has no model 'org/other'" in done.stdout
-    nowhere = online.model_copy(update={"huggingface_endpoint": "http://127.0.0.1:9"})
+    nowhere = replace(online, huggingface_endpoint="http://127.0.0.1:9")
     done = in_a_process("org/model", nowhere)
     assert "http://127.0.0.1:9 cannot be reached" in done.stdout
     assert "Traceback" not in done.stderr

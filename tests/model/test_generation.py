@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -185,6 +186,13 @@ def test_a_checkpoint_is_named_by_run_and_step(store: Store, tiny_base: Path) ->
     assert model.answer(QUESTIONS, GREEDY) != TextModel.load(store, str(tiny_base)).answer(
         QUESTIONS, GREEDY
     )
+    state = folder / "checkpoints" / "step-00000020" / "state.json"
+    state.write_text(json.dumps({"identity": {"base": "0" * 64}}))
+    with pytest.raises(ModelError, match="another version of base"):
+        TextModel.load(store, f"{run.id}@20")
+    state.write_text(json.dumps({"identity": {"base": base.digest, "renderer": "0" * 64}}))
+    with pytest.raises(ModelError, match="another rendering"):
+        TextModel.load(store, f"{run.id}@20")
     with pytest.raises(NotFoundError, match="no checkpoint at step '30'") as refusal:
         TextModel.load(store, f"{run.id}@30")
     assert "20" in refusal.value.hint

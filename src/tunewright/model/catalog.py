@@ -13,7 +13,6 @@ from tunewright.core.errors import ModelError
 from tunewright.core.files import digest, sha256_file, write_json_atomic
 from tunewright.core.settings import Settings
 from tunewright.model.folders import ModelFolder
-from tunewright.model.hubs import fetch_huggingface, fetch_modelscope
 from tunewright.model.weights import weight_files
 
 BUNDLED = ("nano",)
@@ -62,14 +61,14 @@ def _locate(name: str, settings: Settings) -> Path:
         identity = name.removeprefix("modelscope:")
         if not _HUB_ID.fullmatch(identity):
             raise ModelError(f"{name!r} is not of the form modelscope:organisation/model")
-        return fetch_modelscope(identity, settings)
+        return _fetch(identity, settings, modelscope=True)
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
     if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1:
         raise ModelError(f"base {name!r}: there is no such folder")
     if _HUB_ID.fullmatch(name):
-        return fetch_huggingface(name, settings)
+        return _fetch(name, settings, modelscope=False)
     close = difflib.get_close_matches(name, BUNDLED, n=1)
     raise ModelError(
         f"base {name!r} is neither bundled nor a folder" + (f"; did you mean {close[0]!r}?" if close
@@ -77,6 +76,13 @@ def _locate(name: str, settings: Settings) -> Path:
         f"Use {', '.join(BUNDLED)}, a folder, organisation/model from Hugging Face, or"
         " modelscope:organisation/model.",
     )  # fmt: skip
+
+
+def _fetch(identity: str, settings: Settings, modelscope: bool) -> Path:
+    # HTTP clients take long to import; the bundled base and folders do without.
+    from tunewright.model.hubs import fetch_huggingface, fetch_modelscope
+
+    return (fetch_modelscope if modelscope else fetch_huggingface)(identity, settings)
 
 
 def _bundled(name: str) -> Path:

@@ -30,7 +30,7 @@ def fetch_huggingface(identity: str, settings: Settings) -> Path:
     Raises:
         ModelError: unknown, gated, unreachable, or not cached while offline.
     """
-    # Half a second of imports that the other sources do not need.
+    # Half a second of imports that ModelScope does not need.
     from huggingface_hub import errors, snapshot_download
 
     name, _, revision = identity.partition("@")

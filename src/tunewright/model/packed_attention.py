@@ -42,8 +42,8 @@ def attention(
         value: as ``key``.
         attention_mask: boolean (batch, 1, seq, kv_seq), or None for causal.
         options: ``cu_seqlens`` (documents + 1,) int32, the boundaries of packed documents
-            beginning with 0 and ending with seq; ``scaling``, ``dropout``, ``sliding_window``
-            as transformers passes them.
+            beginning with 0 and ending with seq, best kept on the CPU, since every layer reads
+            them there; ``scaling``, ``dropout``, ``sliding_window`` as transformers passes them.
 
     Returns:
         The output (batch, seq, heads, head_dim) and None for the weights.

@@ -11,6 +11,7 @@ from tunewright.core.errors import ModelError, NotFoundError
 from tunewright.core.records import Model, Run
 from tunewright.core.store import Store
 from tunewright.model.catalog import BUNDLED, Base, resolve_base
+from tunewright.model.folders import read_json
 
 _STEP = re.compile(r"step-(\d{8})")
 
@@ -67,11 +68,7 @@ def _looks_like_base(reference: str) -> bool:
 def _tuned(store: Store, model: Model) -> Resolved:
     base = resolve_base(model.base, store.settings)
     if base.digest != model.base_digest:
-        raise ModelError(
-            f"{model.name} was tuned on another version of base {model.base!r}"
-            f" ({model.base_digest[:12]}, now {base.digest[:12]})",
-            "Restore the base's files or tune again.",
-        )
+        raise _other_base(model.name, model.base, model.base_digest, base.digest)
     return Resolved(model.name, base, store.folder(Model, model.id), model.renderer_hash)
 
 
@@ -87,5 +84,18 @@ def _checkpoint(store: Store, run: Run, step: str) -> Resolved:
             f"run {run.id} has no checkpoint at step {step!r}",
             f"Steps: {', '.join(map(str, steps)) or 'none yet'}",
         )
-    adapter = folder / f"step-{int(step):08d}" / "adapter"
-    return Resolved(f"{run.id}@{step}", resolve_base(run.base, store.settings), adapter)
+    checkpoint = folder / f"step-{int(step):08d}"
+    base = resolve_base(run.base, store.settings)
+    state = checkpoint / "state.json"
+    known = read_json(state).get("identity", {}) if state.is_file() else {}
+    if known.get("base", base.digest) != base.digest:
+        raise _other_base(f"{run.id}@{step}", run.base, known["base"], base.digest)
+    adapter = checkpoint / "adapter"
+    return Resolved(f"{run.id}@{step}", base, adapter, known.get("renderer"))
+
+
+def _other_base(name: str, base: str, then: str, now: str) -> ModelError:
+    return ModelError(
+        f"{name} was tuned on another version of base {base!r} ({then[:12]}, now {now[:12]})",
+        "Restore the base's files or tune again.",
+    )
