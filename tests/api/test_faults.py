@@ -134,7 +134,7 @@ def test_sigterm_lets_running_answers_finish(slow_base: Path, tmp_path: Path) ->
     try:
         assert answers(server)
         engines = server.engines()
-        body = {**LONG, "max_tokens": 300}
+        body = {**LONG, "max_tokens": 100}
         url = f"{server.url}/v1/chat/completions"
         with httpx.stream("POST", url, json=body, timeout=PATIENCE) as reply:
             lines = reply.iter_lines()

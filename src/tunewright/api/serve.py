@@ -18,7 +18,7 @@ from tunewright.core.errors import ConfigError, ServingError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.store import Store
 
-_DRAIN_SECONDS = 10
+_DRAIN_SECONDS = 25
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 
