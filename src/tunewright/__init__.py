@@ -3,7 +3,7 @@
 Stages: prepare → train → evaluate → deploy. Each takes a config and a store and returns a frozen
 record that names its parents. A package imports only what stands to its right:
 
-    cli | api  >  demo  >  jobs  >  deployment  >  data | training | evaluation  >  model
+    cli  >  api  >  demo  >  jobs  >  deployment  >  data | training | evaluation  >  model
     >  config  >  core
 """
 
