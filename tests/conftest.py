@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ from tunewright.core.store import Store
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+# Before torch is imported, here and in the processes that tests start: with models this small,
+# waiting for a second thread on a busy machine takes far longer than doing its share.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHATML = (

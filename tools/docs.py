@@ -84,7 +84,7 @@ def tree() -> str:
     for path in sorted(package.rglob("*.py"), key=_order):
         relative = path.relative_to(package)
         indent = "  " * (len(relative.parts) - 1)
-        name = f"{relative.parent.name}/" if path.name == "__init__.py" else path.name
+        name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
         indent = indent[2:] if path.name == "__init__.py" else indent
         summary = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")
         lines.append(f"{indent + name:<26} {summary[0]}".rstrip())

@@ -29,7 +29,7 @@ def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
         total = factor if index == 0 else factor @ total
         if index < steps - 1:
             gram = factor @ gram @ factor
-    out = total @ x
+    out: Tensor = total @ x
     return out if wide else out.transpose(1, 2)
 
 

@@ -123,7 +123,7 @@ class Trainer:
         length = wanted.sum(1, keepdim=True).clamp(min=1).float()
         phase = self.plan.phases[self.state["phase"]]
         weights = (length**-phase.flatten).expand_as(wanted)[wanted]
-        (losses * weights).sum().backward()  # type: ignore[no-untyped-call]
+        (losses * weights).sum().backward()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         vector = flatten(gradients, 5)
         told = progress if self.group.rank == 0 else 0.0
