@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import random
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -40,7 +39,9 @@ HOLD_OUT_ONE_IN = 40
 
 def families() -> dict[str, Family]:
     """Every family by name."""
-    table: dict[str, Family] = {
+    from tools.build_nano import meanings  # it imports this package, so not at the top
+
+    return {
         "smalltalk": smalltalk.examples,
         "facts": facts.examples,
         "knowledge": knowledge.examples,
@@ -51,10 +52,8 @@ def families() -> dict[str, Family]:
         "reading": reading.examples,
         "sentiment": sentiment.examples,
         "dialogue": dialogue.examples,
+        "meanings": meanings.examples,
     }
-    if importlib.util.find_spec("tools.build_nano.meanings"):
-        table["meanings"] = importlib.import_module("tools.build_nano.meanings").examples
-    return table
 
 
 def default_mix() -> Mix:
@@ -108,7 +107,7 @@ def held_out(example: Example) -> bool:
 def _everything(seed: int, mix: Mix) -> Iterator[Example]:
     rng = random.Random(seed)
     table = families()
-    names = [name for name in mix if mix[name] > 0 and name in table]
+    names = [name for name in mix if mix[name] > 0]
     sources = {name: table[name](random.Random(f"{seed}:{name}")) for name in names}
     weights = [mix[name] for name in names]
     while True:
