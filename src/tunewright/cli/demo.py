@@ -44,7 +44,7 @@ def _print_samples(rows: list[dict[str, str]], console: Console) -> None:
         table.add_column(heading)
     for row in rows:
         table.add_row(row["slice"], row["question"], row["before"], row["after"])
-    console.print(table, markup=False)
+    console.print(table, markup=False, soft_wrap=False)
 
 
 def _print_next_steps(model: str, report: str, took: float, console: Console) -> None:

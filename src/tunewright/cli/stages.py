@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import click
 from rich.console import Console
@@ -162,19 +162,21 @@ def print_scores(record: Evaluation, console: Console) -> None:
     first = record.models[0]
     table = Table(title=f"Evaluation {record.id}")
     for heading in ("metric", "rows", *record.models, "difference (95 %)"):
-        table.add_column(heading, justify="left" if heading in ("metric", "rows") else "right")
+        justify: Literal["left", "right"] = "left" if heading in ("metric", "rows") else "right"
+        table.add_column(heading, justify=justify, overflow="fold")
     for metric, slices in record.scores[first].items():
-        for name in slices:
+        # Slices of the first metric only: the report has the others.
+        for name in slices if metric == next(iter(record.scores[first])) else ["all"]:
             values = [record.scores[model][metric][name] for model in record.models]
             table.add_row(metric, name, *map(percent, values), _difference(record, metric, name))
     if record.general:
         shares = [percent(record.general[model]) for model in record.models]
         table.add_row("general probe", "all", *shares, "")
-    console.print(table)
+    console.print(table, soft_wrap=False)
     for name, gate in record.gates.items():
         mark = {True: "pass", False: "FAIL", None: "open"}[gate["passed"]]
         console.print(f"  {mark}  {name}: {gate['evidence']}", markup=False)
-        if gate["passed"] is False:
+        if gate["passed"] is not True and gate["prescription"]:
             console.print(f"        {gate['prescription']}", markup=False)
     console.print(f"Verdict: {record.verdict}")
 
