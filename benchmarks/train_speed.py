@@ -79,24 +79,29 @@ def peers(python: str, batch_tokens: int) -> list[Side]:
     return sides
 
 
-def measure(side: Side, work: Path, tokens: int) -> dict[str, float]:
+def measure(side: Side, work: Path, tokens: int, limit: float) -> dict[str, float] | None:
     """Run one side once.
 
     Args:
         side: whom to run.
         work: folder with ``model/`` and ``rows.jsonl``.
         tokens: tokens of one pass over the rows, padding not counted.
+        limit: seconds after which the side is given up, and None returned.
 
     Raises:
         RuntimeError: when the run fails, does not learn or leaves no measurement.
     """
     arguments = [repr(time.time()), str(work), json.dumps(side.settings)]
-    done = subprocess.run(
-        [side.python, str(side.worker), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"},
-    )
+    try:
+        done = subprocess.run(
+            [side.python, str(side.worker), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"},
+        )
+    except subprocess.TimeoutExpired:
+        return None
     lines = [line for line in done.stdout.splitlines() if line.startswith("METER ")]
     if done.returncode or not lines:
         raise RuntimeError(f"{side.name} failed:\n{done.stderr[-2000:]}")
@@ -142,6 +147,7 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     medians = {
         name: {key: statistics.median(run[key] for run in runs) for key in keys}
         for name, runs in results.items()
+        if runs
     }
     first = next(iter(medians.values()))
     lines = [
@@ -154,6 +160,7 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
             f"| {name} | {speed:.0f} | {first['tokens_per_second'] / speed:.2f} "
             f"| {start:.1f} | {memory / 1e9:.2f} | {len(results[name])} |"
         )
+    lines += [f"| {name} | gave up | | | | 0 |" for name, runs in results.items() if not runs]
     return "\n".join(lines)
 
 
@@ -164,6 +171,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=160, help="rows of one pass")
     parser.add_argument("--batch-tokens", type=int, default=1024, help="tokens per packed step")
     parser.add_argument("--repeats", type=int, default=1, help="rounds; the median counts")
+    parser.add_argument("--limit", type=float, default=600, help="seconds one run may take")
     parser.add_argument("--peer-python", action="append", default=[], help="Python with a peer")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -182,7 +190,8 @@ def main() -> None:
         for _ in range(options.repeats):
             for side in sides:
                 print(f"running {side.name} …", file=sys.stderr, flush=True)
-                results[side.name].append(measure(side, work, tokens))
+                result = measure(side, work, tokens, options.limit)
+                results[side.name] += [result] if result else []
     print(table(results))
 
 
