@@ -12,6 +12,8 @@ from rich.table import Table
 
 from tunewright.cli.options import Common, common_options
 from tunewright.core.records import Dataset, Evaluation, Model, Record, Run
+from tunewright.core.store import Store
+from tunewright.training.history import run_is_alive
 
 Columns = dict[str, Callable[[Any], str]]
 
@@ -50,10 +52,13 @@ def _group(cls: type[Record], columns: Columns) -> click.Group:
     @group.command("list", help=f"All {cls.folder}, newest first.")
     @common_options
     def list_records(common: Common) -> None:
-        records = common.store().list(cls)
+        store = common.store()
+        records = store.list(cls)
         table = Table("id", *columns, "created")
         for record in records:
             cells = [read(record) for read in columns.values()]
+            if isinstance(record, Run) and record.state == "running":
+                cells[list(columns).index("state")] = _live_state(store, record)
             table.add_row(record.id, *cells, _date(record.created))
         console = Console(stderr=True)
         console.print(table if records else f"There are no {cls.folder} yet.")
@@ -86,6 +91,12 @@ def _group(cls: type[Record], columns: Columns) -> click.Group:
         common.finish({"deleted": record.id})
 
     return group
+
+
+def _live_state(store: Store, run: Run) -> str:
+    """A killed process leaves its run marked as running; only its lock tells."""
+    alive = run_is_alive(store.folder(Run, run.id))
+    return "running" if alive else "interrupted (train --resume)"
 
 
 def _date(created: float) -> str:

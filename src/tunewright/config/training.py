@@ -70,7 +70,7 @@ class TrainConfig(StageConfig):
     """Arithmetic of the forward and backward pass; auto is bfloat16 where the machine has it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Order of rows, initial adapter and dropout."""
     lora: LoraConfig = LoraConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
