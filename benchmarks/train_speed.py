@@ -47,36 +47,41 @@ def ours(batch_tokens: int) -> list[Side]:
 
 def peers(python: str, batch_tokens: int) -> list[Side]:
     """What a peer's Python can run: defaults, and the best settings we know."""
-    sides = []
-    if _has(python, "trl"):
-        worker = HERE / "peers" / "trl_worker.py"
-        default = {"per_device_train_batch_size": 8, "max_length": MAX_LENGTH}
-        packed = {
-            "per_device_train_batch_size": 1,
-            "max_length": batch_tokens,
-            "packing": True,
-            "gradient_checkpointing": False,
-        }
-        sides += [
-            Side("TRL, defaults", python, worker, default),
-            Side("TRL, packing, bf16 weights", python, worker, {**packed, "dtype": "bfloat16"}),
-            Side("TRL, packing, float32", python, worker, {**packed, "bf16": False}),
-        ]
-    if _has(python, "llamafactory"):
-        worker = HERE / "peers" / "llamafactory_worker.py"
-        default = {"per_device_train_batch_size": 8, "cutoff_len": MAX_LENGTH}
-        packed = {
-            "per_device_train_batch_size": 1,
-            "cutoff_len": batch_tokens,
-            "neat_packing": True,
-            "disable_gradient_checkpointing": True,
-        }
-        sides += [
-            Side("LLaMA-Factory, defaults", python, worker, default),
-            Side("LLaMA-Factory, neat_packing, bf16", python, worker, {**packed, "bf16": True}),
-            Side("LLaMA-Factory, neat_packing, float32", python, worker, packed),
-        ]
-    return sides
+    if _has(python, "llamafactory"):  # it brings an old TRL along, which is not the peer meant
+        return _llamafactory(python, batch_tokens)
+    return _trl(python, batch_tokens) if _has(python, "trl") else []
+
+
+def _trl(python: str, batch_tokens: int) -> list[Side]:
+    worker = HERE / "peers" / "trl_worker.py"
+    default = {"per_device_train_batch_size": 8, "max_length": MAX_LENGTH}
+    packed = {
+        "per_device_train_batch_size": 1,
+        "max_length": batch_tokens,
+        "packing": True,
+        "gradient_checkpointing": False,
+    }
+    return [
+        Side("TRL, defaults", python, worker, default),
+        Side("TRL, packing, bf16 weights", python, worker, {**packed, "dtype": "bfloat16"}),
+        Side("TRL, packing, float32", python, worker, {**packed, "bf16": False}),
+    ]
+
+
+def _llamafactory(python: str, batch_tokens: int) -> list[Side]:
+    worker = HERE / "peers" / "llamafactory_worker.py"
+    default = {"per_device_train_batch_size": 8, "cutoff_len": MAX_LENGTH}
+    packed = {
+        "per_device_train_batch_size": 1,
+        "cutoff_len": batch_tokens,
+        "neat_packing": True,
+        "disable_gradient_checkpointing": True,
+    }
+    return [
+        Side("LLaMA-Factory, defaults", python, worker, default),
+        Side("LLaMA-Factory, neat_packing, bf16", python, worker, {**packed, "bf16": True}),
+        Side("LLaMA-Factory, neat_packing, float32", python, worker, packed),
+    ]
 
 
 def measure(side: Side, work: Path, tokens: int, limit: float) -> dict[str, float] | None:

@@ -21,7 +21,7 @@ def main() -> None:
     set_process_defaults()
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "home")
-        evaluation = run_demo(store, _say, replay=0.0).evaluation
+        evaluation = run_demo(store, _say, replay="0%").evaluation
         store.close()
     facts = {
         "models": ["nano", "tuned"],

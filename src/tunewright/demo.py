@@ -21,7 +21,7 @@ EPOCHS = 4.0
 LEARNING_RATE = 2e-3
 RANK = 64
 ALPHA = 64.0
-REPLAY = 3.0
+REPLAY = "75%"
 
 KINDS = ("reworded", "synonyms", "paraphrase")
 
@@ -57,7 +57,7 @@ def sample_files() -> tuple[Path, Path]:
     return folder / "legal_qa.csv", folder / "test.jsonl"
 
 
-def run_demo(store: Store, listen: Listener, replay: float = REPLAY) -> Demo:
+def run_demo(store: Store, listen: Listener, replay: str = REPLAY) -> Demo:
     """Prepare the sample spreadsheet, tune nano on it, and compare it with the untuned base."""
     begun = time.monotonic()
     questions, test = sample_files()
@@ -78,13 +78,13 @@ def _headline(listen: Listener, text: str) -> None:
     listen(Event(kind="note", data={"text": text}))
 
 
-def _prepare_config(questions: Path, test: Path, replay: float) -> PrepareConfig:
+def _prepare_config(questions: Path, test: Path, replay: str) -> PrepareConfig:
     return PrepareConfig(
         files=(str(questions),),
         test_files=(str(test),),
         base="nano",
         name="legal",
-        general=replay,
+        mix={"general": replay},
         split=SplitConfig(dev=0.05, test=0.0),
     )
 

@@ -20,11 +20,48 @@ class SplitConfig(StageConfig):
     """Changes which groups go where; the same seed gives the same split."""
 
 
+class ChecksConfig(StageConfig):
+    """What to do about what the checks find; the recommended action where nothing is said."""
+
+    html: Literal["clean", "keep"] | None = None
+    """HTML tags and entities in texts: take them out, or keep them."""
+    garbled: Literal["drop", "keep"] | None = None
+    """Rows with garbled characters (wrong encoding, U+FFFD)."""
+    trivial: Literal["drop", "keep"] | None = None
+    """Rows whose answer says nothing: only punctuation, or the question again."""
+    personal: Literal["mask", "drop", "keep"] | None = None
+    """Personal data: identity cards, mobile numbers, bank cards, e-mail, plates, chat ids."""
+    secrets: Literal["mask", "drop", "keep"] | None = None
+    """Keys, tokens and passwords."""
+    control: Literal["keep", "drop"] | None = None
+    """Texts that spell a control token of the base; kept, they are learned as plain text."""
+    affixes: Literal["keep", "strip"] | None = None
+    """A beginning or end that nearly all questions or all answers share."""
+    case: Literal["keep", "lower"] | None = None
+    """Questions or answers written mostly in capitals."""
+    duplicates: Literal["drop", "keep"] | None = None
+    """The same question with the same answer, but for spacing and width of characters."""
+    near_duplicates: Literal["drop", "keep"] | None = None
+    """Rows whose question and answer both nearly equal another row's."""
+    contradictions: Literal["auto", "best", "newest", "longest", "all"] | None = None
+    """Several answers to one question: which of them is kept."""
+    boilerplate: Literal["cap", "keep", "drop"] | None = None
+    """The same short answer to very many questions."""
+    leakage: Literal["drop", "keep"] | None = None
+    """Training rows that nearly repeat a question of a named test set."""
+    near: float = Field(default=0.8, gt=0.3, le=1)
+    """Jaccard similarity from which two questions count as near."""
+    same: float = Field(default=0.9, gt=0.3, le=1)
+    """Jaccard similarity from which two whole rows count as near-duplicates."""
+    cap: int = Field(default=10, ge=1)
+    """How many rows of one boilerplate answer are kept when they are capped."""
+
+
 class PrepareConfig(StageConfig):
     """Source files → Dataset."""
 
     files: tuple[str, ...] = Field(min_length=1)
-    """Data files: CSV, TSV, JSON or JSONL, optionally several."""
+    """Data files, folders or patterns: tables, JSON, workbooks, Parquet, Arrow, text, archives."""
     test_files: tuple[str, ...] = ()
     """Files whose rows form the test split as they are; their questions never enter training."""
     base: str = "nano"
@@ -35,8 +72,8 @@ class PrepareConfig(StageConfig):
     """Field → column, e.g. question=title; fields: question, answer, system, title, best, slice."""
     where: dict[str, str] = Field(default_factory=dict)
     """Keep only rows whose column has this value, e.g. is_best=1."""
-    format: Literal["auto", "columns", "messages", "conversations"] = "auto"
-    """How rows are read; found automatically."""
+    format: str = "auto"
+    """How rows are read; found automatically. `tunewright prepare --formats` lists them."""
     encoding: str | None = None
     """Text encoding, e.g. gb18030; found automatically."""
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
@@ -45,6 +82,9 @@ class PrepareConfig(StageConfig):
     """A system message put before every conversation that has none."""
     max_tokens: int | None = Field(default=None, ge=8)
     """Longest conversation kept, in tokens; the base's context when not given."""
-    general: float = Field(default=0.0, ge=0, le=10)
-    """General rows mixed into training per own row, against forgetting; 1 means as many."""
+    sheet: str | None = None
+    """Sheet of a workbook; the first one that holds a table when not given."""
+    mix: dict[str, str] = Field(default_factory=dict)
+    """Rows mixed into training, e.g. general=10%: a share of all training rows, or a number."""
+    checks: ChecksConfig = ChecksConfig()
     split: SplitConfig = SplitConfig()

@@ -3,31 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["system", "user", "assistant", "tool"]
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+RowKind = Literal["conversation", "preference", "rating", "text"]
+"""What a dataset's rows are: answers to learn, pairs of answers, judged answers, plain text."""
+
+
+class ToolCall(BaseModel):
+    """A function that an assistant turn calls; ``arguments`` is a JSON object as text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    arguments: str
+    id: str | None = None
 
 
 class Message(BaseModel):
-    """One turn. ``weight`` 0 keeps an assistant turn in the context but out of the loss."""
+    """One turn. ``weight`` 0 keeps an assistant turn in the context but out of the loss.
+
+    ``tool_calls`` stand in assistant turns; ``tool_call_id`` and ``name`` in the tool's answers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role
     content: str
     weight: Literal[0, 1] = 1
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
 
 
 class Conversation(BaseModel):
-    """Messages in order; a system message may only come first, and one turn must be a user's."""
+    """Messages in order; a system message may only come first, and one turn must be a user's.
+
+    ``tools`` are the functions offered, each as a JSON schema in OpenAI's ``tools`` format.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     messages: tuple[Message, ...] = Field(min_length=1)
+    tools: tuple[dict[str, Any], ...] = ()
 
     @model_validator(mode="after")
     def _ordered(self) -> Conversation:
@@ -53,7 +75,7 @@ class Conversation(BaseModel):
         """The conversation without its final assistant turn."""
         if self.messages[-1].role != "assistant":
             return self
-        return Conversation(messages=self.messages[:-1])
+        return Conversation(messages=self.messages[:-1], tools=self.tools)
 
 
 def conversation(*turns: tuple[Role, str]) -> Conversation:
@@ -75,7 +97,9 @@ class Row(BaseModel):
 
     ``group`` names what must stay on one side of a split (near-equal questions share it);
     ``slice`` is a label that scores are reported by, e.g. ``paraphrase``; ``origin`` tells the
-    team's own rows from those mixed in against forgetting.
+    team's own rows from those mixed in against forgetting. In a preference, ``conversation``
+    ends with the better answer and ``rejected`` holds the worse one; in a rating, ``desirable``
+    judges the conversation's answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +108,19 @@ class Row(BaseModel):
     source: Source
     group: str
     slice: str | None = None
+    origin: Literal["own", "general"] = "own"
+    rejected: tuple[Message, ...] = ()
+    desirable: bool | None = None
+
+
+class Passage(BaseModel):
+    """One row of a dataset of plain text, for continued pretraining."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str
+    source: Source
+    group: str
     origin: Literal["own", "general"] = "own"
 
 

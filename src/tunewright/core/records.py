@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tunewright.core.messages import RowKind
+
 
 class Record(BaseModel):
     """What all records share. ``id`` is ``<prefix>_<12 hex digits>``."""
@@ -37,8 +39,11 @@ class Dataset(Record):
     files: tuple[str, ...]
     digest: str
     config: dict[str, Any]
+    content: RowKind = "conversation"
+    """What its rows are; decides which methods can learn from it."""
     rows: dict[str, Any]
-    """``{read, kept, dropped: {reason: n}, truncated}``; read = kept + sum(dropped)."""
+    """``{read, kept, merged, dropped: {reason: n}, changed, truncated}``;
+    read = kept + merged + sum(dropped)."""
     splits: dict[str, int]
     """Rows per split; general rows mixed into train are counted in ``mixed``."""
     mixed: int = 0

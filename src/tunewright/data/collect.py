@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener
-from tunewright.data.checks import Seen, turns_group
+from tunewright.data.checks.base import excerpt
 from tunewright.data.columns import FALSE, TRUE, mark, plain
 from tunewright.data.formats import Plan, make_plan
 from tunewright.data.labels import Fact, Words
-from tunewright.data.records import Draft, Dropped, Record, Turn, Unusable
-from tunewright.data.sources import SAMPLE, Source, display_names, open_source
+from tunewright.data.normal import turns_group
+from tunewright.data.records import Changed, Draft, Dropped, Record, Turn, Unusable
+from tunewright.data.sources import SAMPLE, Source, opened
 
 _EXCERPT = 200
 _PROGRESS_ROWS = 50_000
@@ -44,15 +44,17 @@ class FileReport:
 class Collection:
     """All rows of all files: kept ones as drafts, the others with a reason.
 
-    ``read`` = ``len(train) + len(test) + len(dropped)`` at every moment between two files.
+    ``read`` = ``len(train) + len(test) + len(dropped) + merged`` between two files and between
+    two checks. ``merged`` counts records that became turns of a row that another record began.
     """
 
     train: list[Draft] = field(default_factory=list)
     test: list[Draft] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
+    changed: list[Changed] = field(default_factory=list)
     files: list[FileReport] = field(default_factory=list)
     read: int = 0
-    seen: Seen = field(default_factory=Seen)
+    merged: int = 0
 
     def counts(self) -> dict[str, int]:
         """Reason → rows left out, the commonest first."""
@@ -70,26 +72,17 @@ class Collection:
 
 
 def collect(config: PrepareConfig, listen: Listener) -> Collection:
-    """Read test files, then training files, whose rows must not repeat a test question.
+    """Read test files, then training files; nothing is compared or left out but the unusable.
 
     Raises:
-        DataError: a file that cannot be read or mapped.
+        DataError: a file that cannot be read or mapped, or files whose rows are of several kinds.
     """
-    names = display_names(config.files + config.test_files)
     result = Collection()
-    for file in config.test_files:
-        _read_file(_open(file, names[file], config), config, result, True, listen)
-    held = frozenset(draft.group for draft in result.test)
-    for file in config.files:
-        source = _open(file, names[file], config)
-        _read_file(source, config, result, False, listen, held)
+    for files, test in ((config.test_files, True), (config.files, False)):
+        with opened(files, config) as sources:
+            for source in sources:
+                _read_file(source, config, result, test, listen)
     return result
-
-
-def excerpt(text: str) -> str:
-    """The beginning of a text on one line, for reports."""
-    line = " ".join(text[: 2 * _EXCERPT].split())
-    return line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
 
 
 def preview(config: PrepareConfig, listen: Listener) -> None:
@@ -98,16 +91,20 @@ def preview(config: PrepareConfig, listen: Listener) -> None:
     Raises:
         DataError: a file that cannot be read or mapped.
     """
-    names = display_names(config.files + config.test_files)
-    for file in config.files + config.test_files:
-        source = _open(file, names[file], config)
-        options = config if file in config.files else _options_that_fit(source, config)
-        plan = make_plan(source, options)
-        _announce(source, plan, listen)
-        draft = _first(source, _converter(source, plan, options))
-        if draft is not None:
-            _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question)[:100]}")
-            _note(listen, f"       answer: {excerpt(draft.answer)[:100]}")
+    for files, test in ((config.files, False), (config.test_files, True)):
+        with opened(files, config) as sources:
+            for source in sources:
+                _preview(source, _options_that_fit(source, config) if test else config, listen)
+
+
+def _preview(source: Source, options: PrepareConfig, listen: Listener) -> None:
+    plan = make_plan(source, options)
+    _announce(source, plan, listen)
+    draft = _first(source, _converter(source, plan, options))
+    if draft is not None:
+        _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question, 100)}")
+        if draft.answer:
+            _note(listen, f"       answer: {excerpt(draft.answer, 100)}")
 
 
 def _first(source: Source, convert: Callable[[Record], Draft]) -> Draft | None:
@@ -117,17 +114,8 @@ def _first(source: Source, convert: Callable[[Record], Draft]) -> Draft | None:
     return None
 
 
-def _open(file: str, name: str, config: PrepareConfig) -> Source:
-    return open_source(Path(file), name, config.encoding, config.delimiter)
-
-
-def _read_file(  # one parameter each for what a file is read with and into
-    source: Source,
-    config: PrepareConfig,
-    into: Collection,
-    test: bool,
-    listen: Listener,
-    held: frozenset[str] = frozenset(),
+def _read_file(
+    source: Source, config: PrepareConfig, into: Collection, test: bool, listen: Listener
 ) -> None:
     if test:
         config = _options_that_fit(source, config)
@@ -136,7 +124,7 @@ def _read_file(  # one parameter each for what a file is read with and into
     into.files.append(report)
     _announce(source, plan, listen)
     convert = _converter(source, plan, config)
-    keep = into.test.append if test else _training_sink(into, held)
+    keep = (into.test if test else into.train).append
     for record in source.read():
         report.read += 1
         try:
@@ -148,23 +136,6 @@ def _read_file(  # one parameter each for what a file is read with and into
             _progress(listen, report.read, source.text.line_count)
     into.read += report.read
     _progress(listen, report.read, report.read)
-
-
-def _training_sink(into: Collection, held: frozenset[str]) -> Callable[[Draft], None]:
-    seen, train = into.seen, into.train
-
-    def keep(draft: Draft) -> None:
-        if draft.group in held:
-            into.drop(draft, "question stands in the test set")
-            return
-        repeated = seen.verdict(draft)
-        if repeated is None:
-            train.append(draft)
-        else:
-            reason, first = repeated
-            into.drop(draft, reason, kept=first)
-
-    return keep
 
 
 def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[Record], Draft]:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import DataError
 from tunewright.core.messages import Role
-from tunewright.data.checks import clean, near_key
 from tunewright.data.columns import ColumnMap, find_columns, is_flag, mark
 from tunewright.data.labels import Fact
+from tunewright.data.normal import clean, near_key
 from tunewright.data.records import Turn, Unusable
 from tunewright.data.sources import Source
 

@@ -19,8 +19,9 @@ from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.data.collect import Collection, collect
 from tunewright.data.collect import preview as preview_files
-from tunewright.data.general import bundled_general, sample_general
 from tunewright.data.measure import Length, measure, summary
+from tunewright.data.mix import draw, pool, wanted_rows
+from tunewright.data.pipeline import Choose, as_recommended, run_checks
 from tunewright.data.records import Draft
 from tunewright.data.report import Prepared, build_report, render_html
 from tunewright.data.sources import display_names
@@ -32,13 +33,19 @@ _NAME = re.compile(r"[\w][\w.-]{0,63}")
 _RESERVED = re.compile(r"latest|(ds|run|mdl|ev)_[0-9a-f]*")
 
 
-def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> Dataset:
+def prepare(
+    config: PrepareConfig,
+    store: Store,
+    listen: Listener = ignore,
+    choose: Choose = as_recommended,
+) -> Dataset:
     """Read, map, check, split and measure the files of ``config``; same input, same dataset id.
 
     Args:
         config: files and options.
         store: where the dataset goes.
         listen: told the encoding and mapping found, progress, and the counts.
+        choose: asked what to do about a finding that the config leaves open.
 
     Returns:
         The dataset's record; the one already there if the same rows were prepared before.
@@ -49,16 +56,8 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
         ModelError: the base, or the general rows asked for, cannot be found.
         StorageError: the disk refuses.
     """
-    name = _name(config)
-    base = resolve_base(config.base, store.settings)
-    renderer = Renderer(base.folder)
-    if (config.max_tokens or 0) > renderer.context_length:
-        raise ConfigError(
-            f"option 'max_tokens': {config.max_tokens} is more than {base.name}'s context of "
-            f"{renderer.context_length} tokens"
-        )
-    collection = collect(config, listen)
-    prepared = _fit_and_split(collection, config, renderer, listen)
+    name, base, renderer = _start(config, store)
+    prepared = _prepared(config, store, renderer, listen, choose)
     record = _record(name, config, base, prepared, renderer)
     known = store.find(Dataset, record.id)
     if known is not None:
@@ -68,6 +67,20 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
     store.add(record)
     _note(listen, _counts_text(record))
     return store.get(Dataset, record.id)
+
+
+def rehearse(
+    config: PrepareConfig, store: Store, listen: Listener = ignore, choose: Choose = as_recommended
+) -> tuple[Dataset, dict[str, Any]]:
+    """All of ``prepare`` but the writing: the record that it would make, and its report.
+
+    Raises:
+        DataError, ConfigError, ModelError: as ``prepare``.
+    """
+    name, base, renderer = _start(config, store)
+    prepared = _prepared(config, store, renderer, listen, choose)
+    record = _record(name, config, base, prepared, renderer)
+    return record, build_report(record, prepared, renderer)
 
 
 def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> None:
@@ -84,9 +97,24 @@ def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> N
 # Rows ------------------------------------------------------------------------------------------
 
 
-def _fit_and_split(
-    collection: Collection, config: PrepareConfig, renderer: Renderer, listen: Listener
+def _start(config: PrepareConfig, store: Store) -> tuple[str, Base, Renderer]:
+    name = _name(config)
+    base = resolve_base(config.base, store.settings)
+    renderer = Renderer(base.folder)
+    if (config.max_tokens or 0) > renderer.context_length:
+        raise ConfigError(
+            f"option 'max_tokens': {config.max_tokens} is more than {base.name}'s context of "
+            f"{renderer.context_length} tokens"
+        )
+    return name, base, renderer
+
+
+def _prepared(
+    config: PrepareConfig, store: Store, renderer: Renderer, listen: Listener, choose: Choose
 ) -> Prepared:
+    pools = {name: pool(name, store) for name in wanted_rows(config.mix, 1)}
+    collection = collect(config, listen)
+    findings = run_checks(collection, config, renderer, choose, listen)
     limit = config.max_tokens or renderer.context_length
     lengths = measure(collection.train + collection.test, renderer, listen)
     at = len(collection.train)
@@ -94,15 +122,24 @@ def _fit_and_split(
     test = _fitting(collection, collection.test, lengths[at:], limit)
     if not train:
         raise _nothing_left(collection, config)
-    chosen = assign((draft.group for draft, _ in train), config.split, not config.test_files)
+    splits = _split(train, test, config)
+    wanted = wanted_rows(config.mix, len(splits["train"]))
+    for name, count in wanted.items():
+        splits["train"] += _mixed(pools[name], count, splits, config, renderer, limit)
+    return Prepared(collection, findings, train + test, splits, sum(wanted.values()), limit)
+
+
+def _split(
+    train: list[tuple[Draft, Length]], test: list[tuple[Draft, Length]], config: PrepareConfig
+) -> dict[Split, list[Draft]]:
+    labels = {draft.group: draft.label for draft, _ in train if draft.label is not None}
+    groups = (draft.group for draft, _ in train)
+    chosen = assign(groups, config.split, not config.test_files, labels)
     splits: dict[Split, list[Draft]] = {split: [] for split in SPLITS}
     for draft, _ in train:
         splits[chosen[draft.group]].append(draft)
     splits["test"] += [draft for draft, _ in test]
-    wanted = round(config.general * len(splits["train"]))
-    if wanted:
-        splits["train"] += _general(splits, config, renderer, limit)
-    return Prepared(collection, train + test, splits, wanted, limit)
+    return splits
 
 
 def _fitting(
@@ -121,15 +158,19 @@ def _fitting(
     return fitting
 
 
-def _general(
-    splits: dict[Split, list[Draft]], config: PrepareConfig, renderer: Renderer, limit: int
+def _mixed(
+    rows: list[Draft],
+    wanted: int,
+    splits: dict[Split, list[Draft]],
+    config: PrepareConfig,
+    renderer: Renderer,
+    limit: int,
 ) -> list[Draft]:
     def fits(drafts: list[Draft]) -> list[bool]:
         return [0 < length.tokens <= limit for length in measure(drafts, renderer, ignore)]
 
     held = frozenset(draft.group for name in ("dev", "test") for draft in splits[name])
-    wanted = round(config.general * len(splits["train"]))
-    return sample_general(bundled_general(), wanted, config.split.seed, held, fits)
+    return draw(rows, wanted, config.split.seed, held, fits)
 
 
 def _nothing_left(collection: Collection, config: PrepareConfig) -> DataError:
@@ -137,9 +178,7 @@ def _nothing_left(collection: Collection, config: PrepareConfig) -> DataError:
     first = next(iter(collection.dropped), None)
     where = f" First: {first.file}, row {first.row}: {first.text[:120]}" if first else ""
     hint = "Check --where and the columns that were chosen, or name them with --map."
-    if "tool calls" in counts:
-        hint = "Conversations with tool calls cannot be trained on yet."
-    elif "longer than the context" in counts:
+    if "longer than the context" in counts:
         hint = f"Choose a base with a longer context than {config.base}, or shorten the rows."
     return DataError(f"no row is left to train on: {counts or 'there were none'}.{where}", hint)
 
@@ -173,10 +212,13 @@ def _record(
         files=tuple(names.values()),
         digest=content,
         config=config.json_dict(),
+        content=prepared.kept[0][0].kind,
         rows={
             "read": collection.read,
             "kept": len(prepared.kept),
+            "merged": collection.merged,
             "dropped": dropped,
+            "changed": len({(row.file, row.row) for row in collection.changed}),
             "truncated": 0,
         },
         splits={s: len(splits[s]) - (mixed if s == "train" else 0) for s in SPLITS},
@@ -202,8 +244,7 @@ def _content_digest(
     for split in SPLITS:
         rows.update(split.encode())
         for draft in splits[split]:
-            parts = [draft.file, draft.number, draft.slice, draft.origin, draft.group, draft.turns]
-            rows.update(json.dumps(parts, ensure_ascii=False).encode())
+            rows.update(draft.row().model_dump_json(exclude_defaults=True).encode())
     return digest({"config": options, "rows": rows.hexdigest()})
 
 
@@ -215,6 +256,8 @@ def _write(record: Dataset, prepared: Prepared, renderer: Renderer, store: Store
             write_rows(folder / f"{split}.jsonl", (d.row() for d in prepared.splits[split]))
         dropped = (row.json_dict() for row in prepared.collection.dropped)
         _write_lines(folder / "dropped.jsonl", dropped)
+        changed = (row.json_dict() for row in prepared.collection.changed)
+        _write_lines(folder / "changed.jsonl", changed)
         _write_lines(folder / "report.json", [report])
         (folder / "report.html").write_text(page, encoding="utf-8")
 

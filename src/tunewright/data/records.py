@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from tunewright.core.messages import Conversation, Message, Role, Row
+from tunewright.core.messages import (
+    Conversation,
+    Message,
+    Passage,
+    Role,
+    Row,
+    RowKind,
+    ToolCall,
+)
 from tunewright.core.messages import Source as RowSource
 
 
@@ -36,6 +44,22 @@ class Turn(NamedTuple):
     role: Role
     text: str
     weight: Literal[0, 1] = 1
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str | None = None
+    name: str | None = None
+
+    def message(self) -> Message:
+        """The turn as a message; formats have checked it, so it is not checked again."""
+        if not (self.calls or self.call_id or self.name):
+            return Message.model_construct(role=self.role, content=self.text, weight=self.weight)
+        return Message.model_construct(
+            role=self.role,
+            content=self.text,
+            weight=self.weight,
+            tool_calls=self.calls,
+            tool_call_id=self.call_id,
+            name=self.name,
+        )
 
 
 @dataclass(slots=True)
@@ -43,11 +67,18 @@ class Draft:
     """A row on its way into a dataset.
 
     Attributes:
-        turns: the conversation.
+        turns: the conversation; of a text row one user turn that holds the text.
         file: name of the file it came from.
         number: row or line in that file.
-        group: digest of its near-equality key.
+        group: digest of its near-equality key, later of the cluster it belongs to.
         slice: label that scores are reported by.
+        kind: what the row is.
+        rejected: the worse answer of a preference.
+        desirable: the judgement of a rating.
+        tools: functions offered, in OpenAI's ``tools`` format.
+        label: the class of a classification row, by which splits are stratified.
+        best: whether its source marks it as the best answer; None where it has no marks.
+        date: when it was written, as its source says; compared as text.
     """
 
     turns: tuple[Turn, ...]
@@ -56,6 +87,13 @@ class Draft:
     group: str
     slice: str | None = None
     origin: Literal["own", "general"] = "own"
+    kind: RowKind = "conversation"
+    rejected: tuple[Turn, ...] = ()
+    desirable: bool | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    label: str | None = None
+    best: bool | None = None
+    date: str | None = None
 
     @property
     def question(self) -> str:
@@ -70,20 +108,25 @@ class Draft:
     def conversation(self) -> Conversation:
         """The turns as a conversation; formats have checked their order, so it is not redone."""
         return Conversation.model_construct(
-            messages=tuple(
-                Message.model_construct(role=turn.role, content=turn.text, weight=turn.weight)
-                for turn in self.turns
-            )
+            messages=tuple(turn.message() for turn in self.turns), tools=self.tools
         )
 
-    def row(self) -> Row:
+    def row(self) -> Row | Passage:
         """The row as it is stored."""
+        source = RowSource.model_construct(file=self.file, row=self.number)
+        if self.kind == "text":
+            text = self.turns[0].text
+            return Passage.model_construct(
+                text=text, source=source, group=self.group, origin=self.origin
+            )
         return Row.model_construct(
             conversation=self.conversation(),
-            source=RowSource.model_construct(file=self.file, row=self.number),
+            source=source,
             group=self.group,
             slice=self.slice,
             origin=self.origin,
+            rejected=tuple(turn.message() for turn in self.rejected),
+            desirable=self.desirable,
         )
 
 
@@ -102,3 +145,16 @@ class Dropped(NamedTuple):
     def json_dict(self) -> dict[str, Any]:
         """The row as JSON values, without ``kept`` where there is none."""
         return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+class Changed(NamedTuple):
+    """One change to a row that is kept, as ``changed.jsonl`` holds it; never the removed text."""
+
+    file: str
+    row: int
+    check: str
+    detail: str
+
+    def json_dict(self) -> dict[str, Any]:
+        """The change as JSON values."""
+        return self._asdict()

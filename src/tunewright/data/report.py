@@ -10,8 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunewright.core.messages import Split
 from tunewright.core.records import Dataset
-from tunewright.data.checks import suspicious
-from tunewright.data.collect import Collection, excerpt
+from tunewright.data.checks.base import Finding, excerpt
+from tunewright.data.collect import Collection
 from tunewright.data.labels import Words
 from tunewright.data.measure import Length, histogram
 from tunewright.data.records import Draft
@@ -29,16 +29,18 @@ class Prepared:
 
     Attributes:
         collection: rows read and left out.
+        findings: what the checks found.
         kept: own rows with their lengths, in every split.
         splits: the same rows and the general ones, by split.
-        general_wanted: general rows asked for.
+        mix_wanted: rows of other sets asked for.
         limit: longest row allowed, in tokens.
     """
 
     collection: Collection
+    findings: list[Finding]
     kept: list[tuple[Draft, Length]]
     splits: dict[Split, list[Draft]]
-    general_wanted: int
+    mix_wanted: int
     limit: int
 
 
@@ -109,16 +111,11 @@ def _warnings(
         found.append({"kind": "no test", "care": True})
     if 2 * dataset.rows["kept"] < dataset.rows["read"]:
         found.append({"kind": "mostly dropped", "care": True})
-    for warning in suspicious(draft for draft, _ in prepared.kept):
-        found.append({**warning, "care": True})
-    if dataset.mixed < prepared.general_wanted:
-        wanted = prepared.general_wanted
+    if dataset.mixed < prepared.mix_wanted:
+        wanted = prepared.mix_wanted
         found.append(
             {"kind": "fewer general", "wanted": wanted, "mixed": dataset.mixed, "care": False}
         )
-    if prepared.collection.seen.near_equal:
-        rows = prepared.collection.seen.near_equal
-        found.append({"kind": "near-equal", "rows": rows, "care": False})
     if note:
         found.append({"kind": "base", "text": note, "care": False})
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import DataError
 from tunewright.data.json_files import json_source
 from tunewright.data.labels import Fact
@@ -43,6 +45,17 @@ class Source:
     sample: tuple[dict[str, Any], ...]
     read: Callable[[], Iterator[Record]]
     notes: tuple[Fact, ...] = field(default=())
+
+
+@contextmanager
+def opened(files: Sequence[str], config: PrepareConfig) -> Iterator[list[Source]]:
+    """Every source that the named files hold, opened; what was unpacked for it goes at the end.
+
+    Raises:
+        DataError: when one cannot be read, or holds no record.
+    """
+    names = display_names(tuple(files))
+    yield [open_source(Path(f), names[f], config.encoding, config.delimiter) for f in files]
 
 
 def open_source(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from tunewright.config.data import SplitConfig
@@ -12,7 +12,12 @@ MIN_GROUPS = 10
 """Fewer distinct questions than this are all learned from: nothing can be measured on them."""
 
 
-def assign(groups: Iterable[str], config: SplitConfig, with_test: bool = True) -> dict[str, Split]:
+def assign(
+    groups: Iterable[str],
+    config: SplitConfig,
+    with_test: bool = True,
+    labels: Mapping[str, str] | None = None,
+) -> dict[str, Split]:
     """Group → split, each group by a hash of its own name and the seed.
 
     A group's place does not depend on the other groups, so appending rows to a file moves none
@@ -23,6 +28,7 @@ def assign(groups: Iterable[str], config: SplitConfig, with_test: bool = True) -
         groups: names of groups, repetitions allowed.
         config: shares and seed.
         with_test: False when test rows come from files of their own.
+        labels: group → class; every class with enough groups then has some in every split.
     """
     place = {group: _place(group, config.seed) for group in groups}
     test = config.test if with_test else 0.0
@@ -35,14 +41,30 @@ def assign(groups: Iterable[str], config: SplitConfig, with_test: bool = True) -
         elif value < test + config.dev:
             result[group] = "dev"
     held: tuple[tuple[Split, float], ...] = (("test", test), ("dev", config.dev))
-    for split, share in held:
-        _ensure(result, place, split, share)
+    for members in _strata(place, labels or {}):
+        for split, share in held:
+            _ensure(result, place, members, split, share)
     return result
 
 
-def _ensure(result: dict[str, Split], place: dict[str, float], split: Split, share: float) -> None:
-    if share > 0 and split not in result.values():
-        result[min((g for g in place if result[g] == "train"), key=place.__getitem__)] = split
+def _strata(place: Mapping[str, float], labels: Mapping[str, str]) -> list[list[str]]:
+    """Groups by class; classes too small to be measured are only held back by chance."""
+    strata: dict[str | None, list[str]] = {}
+    for group in place:
+        strata.setdefault(labels.get(group), []).append(group)
+    return [members for members in strata.values() if len(members) >= MIN_GROUPS]
+
+
+def _ensure(
+    result: dict[str, Split],
+    place: Mapping[str, float],
+    members: list[str],
+    split: Split,
+    share: float,
+) -> None:
+    if share > 0 and not any(result[group] == split for group in members):
+        left = [group for group in members if result[group] == "train"]
+        result[min(left, key=place.__getitem__)] = split
 
 
 def _place(group: str, seed: int) -> float:

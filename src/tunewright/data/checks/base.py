@@ -1,0 +1,171 @@
+"""What a check is: it looks at all rows, says what it found, and proposes what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import polars as pl
+
+from tunewright.config.data import PrepareConfig
+from tunewright.data.records import Draft, Turn
+from tunewright.model.rendering import Renderer
+
+Level = Literal["info", "care", "stop"]
+EXAMPLES = 5
+"""How many examples a finding shows."""
+
+
+class Corpus:
+    """The rows that stand at one moment, with their texts as columns for vectorised work.
+
+    Attributes:
+        drafts: the rows, in the order of their files.
+    """
+
+    def __init__(self, drafts: Sequence[Draft]) -> None:
+        self.drafts = drafts
+
+    @cached_property
+    def questions(self) -> pl.Series:
+        """Every row's user turns joined by newlines, as strings; (rows,)."""
+        return pl.Series("question", [d.question for d in self.drafts], dtype=pl.String)
+
+    @cached_property
+    def answers(self) -> pl.Series:
+        """Every row's assistant turns joined by newlines, as strings; (rows,)."""
+        return pl.Series("answer", [d.answer for d in self.drafts], dtype=pl.String)
+
+    @cached_property
+    def texts(self) -> pl.Series:
+        """All text of every row: each turn, tool results and worse answers included; (rows,)."""
+        texts = ["\n".join(t.text for t in (*d.turns, *d.rejected)) for d in self.drafts]
+        return pl.Series("text", texts, dtype=pl.String)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a check may ask besides the rows.
+
+    Attributes:
+        config: the stage's options.
+        renderer: the base's renderer.
+        held: rows of named test sets, which must not be learned from.
+    """
+
+    config: PrepareConfig
+    renderer: Renderer
+    held: Sequence[Draft] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that shows what was found.
+
+    Attributes:
+        file: its file.
+        row: its number there.
+        text: an excerpt on one line; personal data and secrets already masked.
+        other: file, row and excerpt of the row that it meets, where there is one.
+    """
+
+    file: str
+    row: int
+    text: str
+    other: tuple[str, int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: its name in the table.
+        rows: how many rows it concerns.
+        level: ``info`` to know, ``care`` to look at, ``stop`` when training would be in vain.
+        action: what is done about it: one of the check's actions.
+        facts: values that fill in the check's sentences, ``rows`` always among them.
+        examples: a few rows.
+        figure: numbers for the report's plot, or None.
+    """
+
+    check: str
+    rows: int
+    level: Level
+    action: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[Example, ...] = ()
+    figure: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A row to leave out; ``kept`` is the row that stands for it, where there is one."""
+
+    index: int
+    reason: str
+    detail: str = ""
+    kept: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row to change: its new turns, and what was done, without quoting what was removed."""
+
+    index: int
+    turns: tuple[Turn, ...]
+    detail: str
+    rejected: tuple[Turn, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a check found and would do; indices are places in ``Corpus.drafts``.
+
+    Attributes:
+        finding: None when there is nothing to say.
+        drops: rows to leave out.
+        changes: rows to change.
+        clusters: for each row the index of the first row of its cluster, or None when the check
+            makes no clusters; (rows,).
+    """
+
+    finding: Finding | None = None
+    drops: Sequence[Drop] = ()
+    changes: Sequence[Change] = ()
+    clusters: Sequence[int] | None = None
+
+
+Run = Callable[[Corpus, str, Context], Outcome]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One entry of the table.
+
+    Attributes:
+        name: its option in ``checks`` of the config, its key in reports.
+        actions: what can be done about it; the first one is recommended.
+        run: looks at the rows as they stand and says what it would do under an action; it
+            changes nothing itself.
+        kinds: the kinds of rows it understands.
+        title: its heading, by language.
+        says: what it found, by language; ``str.format`` with the finding's facts.
+        does: by language, what each action does, as the end of "Tunewright will …" / "处理：…".
+    """
+
+    name: str
+    actions: tuple[str, ...]
+    run: Run
+    title: Mapping[str, str]
+    says: Mapping[str, str]
+    does: Mapping[str, Mapping[str, str]]
+    kinds: frozenset[str] = frozenset({"conversation", "preference", "rating", "text"})
+
+
+def excerpt(text: str, length: int = 200) -> str:
+    """The beginning of a text on one line, for reports."""
+    line = " ".join(text[: 2 * length].split())
+    return line if len(line) <= length else line[: length - 1] + "…"

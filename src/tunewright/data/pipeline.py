@@ -1,0 +1,103 @@
+"""Runs the checks over the rows: each sees what the ones before it left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tunewright.config.data import PrepareConfig
+from tunewright.core.errors import ConfigError
+from tunewright.core.events import Event, Listener
+from tunewright.data.checks.base import Check, Context, Corpus, Finding, Outcome
+from tunewright.data.checks.table import CHECKS
+from tunewright.data.collect import Collection
+from tunewright.data.records import Changed, Draft
+from tunewright.model.rendering import Renderer
+
+Choose = Callable[[Check, Finding], str]
+"""Asked about each finding that offers a choice; gives the action to take."""
+
+
+def as_recommended(check: Check, finding: Finding) -> str:
+    """The action that the finding was made with."""
+    return finding.action
+
+
+
+
+def run_checks(
+    collection: Collection,
+    config: PrepareConfig,
+    renderer: Renderer,
+    choose: Choose = as_recommended,
+    listen: Listener = lambda event: None,
+    checks: Iterable[Check] = CHECKS,
+) -> list[Finding]:
+    """Let every check look at the training rows and do what its action says.
+
+    Only training rows are changed or left out; rows of named test sets are looked at by the
+    checks that compare with them. ``collection`` is changed in place and stays accounted for.
+
+    Returns:
+        The findings, in the order of the checks.
+    """
+    context = Context(config, renderer, tuple(collection.test))
+    corpus = Corpus(collection.train)
+    findings: list[Finding] = []
+    wanted = list(checks)
+    for done, check in enumerate(wanted):
+        listen(Event(kind="progress", data={"stage": "check", "done": done, "total": len(wanted)}))
+        if not corpus.drafts or corpus.drafts[0].kind not in check.kinds:
+            continue
+        outcome = _decided(check, corpus, context, choose)
+        if outcome.finding is not None:
+            findings.append(outcome.finding)
+        if _apply(outcome, collection, check.name):
+            corpus = Corpus(collection.train)
+    listen(Event(kind="progress", data={"stage": "check", "done": len(wanted), "total": len(wanted)}))
+    return findings
+
+
+def _decided(check: Check, corpus: Corpus, context: Context, choose: Choose) -> Outcome:
+    """The outcome under the config's action, or under the one chosen when it leaves that open."""
+    asked = getattr(context.config.checks, check.name, None)
+    action = asked or check.actions[0]
+    if action not in check.actions:
+        raise ConfigError(
+            f"option 'checks.{check.name}': {action!r} is not one of its actions",
+            f"Allowed: {', '.join(check.actions)}.",
+        )
+    outcome = check.run(corpus, action, context)
+    if asked or outcome.finding is None or len(check.actions) == 1:
+        return outcome
+    chosen = choose(check, outcome.finding)
+    return outcome if chosen == action else check.run(corpus, chosen, context)
+
+
+def _apply(outcome: Outcome, collection: Collection, name: str) -> bool:
+    """Do what an outcome says; whether any row's text or place changed."""
+    drafts = collection.train
+    for change in outcome.changes:
+        draft = drafts[change.index]
+        draft.turns = change.turns
+        if change.rejected is not None:
+            draft.rejected = change.rejected
+        collection.changed.append(Changed(draft.file, draft.number, name, change.detail))
+    if outcome.clusters is not None:
+        _regroup(drafts, outcome.clusters)
+    if not outcome.drops:
+        return bool(outcome.changes)
+    gone = set()
+    for drop in outcome.drops:
+        kept = None if drop.kept is None else drafts[drop.kept]
+        collection.drop(drafts[drop.index], drop.reason, drop.detail, kept)
+        gone.add(drop.index)
+    collection.train = [draft for index, draft in enumerate(drafts) if index not in gone]
+    return True
+
+
+def _regroup(drafts: list[Draft], clusters: Iterable[int]) -> None:
+    """Rows of one cluster take the group of its first row, so that they share a split."""
+    names = [draft.group for draft in drafts]
+    for draft, first in zip(drafts, clusters, strict=True):
+        draft.group = names[first]
