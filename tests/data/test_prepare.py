@@ -82,7 +82,7 @@ def forum(count: int = 40) -> list[list[str]]:
 def accounted(stage: Stage, dataset: Dataset) -> None:
     rows, splits = dataset.rows, stage.rows(dataset)
     dropped = stage.dropped(dataset)
-    assert rows["read"] == rows["kept"] + sum(rows["dropped"].values())
+    assert rows["read"] == rows["kept"] + rows["merged"] + sum(rows["dropped"].values())
     assert rows["dropped"] == dict(Counter(row["reason"] for row in dropped))
     assert rows["kept"] == sum(dataset.splits.values())
     assert rows["truncated"] == 0
@@ -258,10 +258,10 @@ def test_test_files_stay_as_they_are_and_out_of_training(stage: Stage, tmp_path:
 
 
 def test_general_rows_are_mixed_into_training_only(stage: Stage, tmp_path: Path) -> None:
-    dataset = stage(write_csv(tmp_path / "a.csv", forum()), general=0.5)
+    dataset = stage(write_csv(tmp_path / "a.csv", forum()), mix={"general": "33%"})
     accounted(stage, dataset)
     rows = stage.rows(dataset)
-    assert dataset.mixed == round(0.5 * dataset.splits["train"])
+    assert dataset.mixed == round(0.33 / 0.67 * dataset.splits["train"])
     assert len(rows["train"]) == dataset.splits["train"] + dataset.mixed
     assert {row.origin for row in rows["dev"] + rows["test"]} == {"own"}
 
