@@ -7,8 +7,6 @@ from collections import Counter
 import pytest
 
 from tunewright.config.data import SplitConfig
-from tunewright.data.general import bundled_general, sample_general
-from tunewright.data.records import Draft, Turn
 from tunewright.data.split import assign
 
 GROUPS = [f"group {number}" for number in range(4000)]
@@ -46,27 +44,12 @@ def test_shares_of_zero_hold_nothing_back() -> None:
     assert "test" not in assign(GROUPS, SplitConfig(), with_test=False).values()
 
 
-def pool(size: int) -> list[Draft]:
-    turns = (Turn("user", "q"), Turn("assistant", "a"))
-    return [Draft(turns, "g", n, f"group {n}", None, "general") for n in range(size)]
-
-
-def test_general_rows_are_drawn_by_seed_and_avoid_held_back_groups() -> None:
-    def drawn(wanted: int, seed: int = 0) -> list[int]:
-        held = frozenset({"group 3"})
-        rows = sample_general(
-            pool(100), wanted, seed, held, lambda drafts: [d.number % 10 != 7 for d in drafts]
-        )
-        return [row.number for row in rows]
-
-    assert drawn(30) == sorted(drawn(30))
-    assert len(drawn(30)) == 30
-    assert drawn(30) != drawn(30, seed=1)
-    assert set(drawn(30)) < set(drawn(40))
-    assert drawn(500) == [n for n in range(100) if n != 3 and n % 10 != 7]
-
-
-def test_the_bundled_general_rows_are_conversations() -> None:
-    rows = bundled_general()
-    assert len(rows) > 100
-    assert all(row.origin == "general" and row.row().conversation.answer for row in rows[:200])
+def test_every_class_is_measured_where_it_has_enough_groups() -> None:
+    labels = {group: "rare" if n % 100 == 0 else "common" for n, group in enumerate(GROUPS)}
+    labels |= {GROUPS[n]: "once" for n in range(1, 6)}
+    chosen = assign(GROUPS, SplitConfig(dev=0.001, test=0.001), labels=labels)
+    counts = Counter((labels[group], split) for group, split in chosen.items())
+    assert counts["rare", "test"] >= 1
+    assert counts["rare", "dev"] >= 1
+    assert counts["common", "test"] >= 1
+    assert sum(counts["once", split] for split in ("train", "dev", "test")) == 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -74,6 +76,15 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print one line of plain text above the progress line."""
         self.console.print(text, markup=False)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Without the live line, so that a question can be asked."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
     def _advance(self, stage: str, done: int, total: int, detail: str) -> None:
         if stage not in self._tasks:

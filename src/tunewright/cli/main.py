@@ -15,7 +15,7 @@ from tunewright.core.settings import set_process_defaults
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole road on bundled data and a bundled base, offline, in minutes."),
-    "prepare": ("stages", "Any data file → a clean, split dataset with a report."),
+    "prepare": ("prepare", "Any data file → a clean, split dataset with a report."),
     "train": ("stages", "Dataset + base → a tuned model; --resume goes on with a stopped run."),
     "evaluate": ("stages", "Models side by side on a locked test set, with a verdict."),
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),

@@ -1,4 +1,4 @@
-"""``prepare``, ``train`` and ``evaluate``."""
+"""``train`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -12,62 +12,11 @@ from rich.table import Table
 from tunewright import jobs
 from tunewright.cli.display import Terminal, seconds, size
 from tunewright.cli.options import Common, common_options, config_options
-from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.training import TrainConfig
 from tunewright.core.errors import ConfigError
-from tunewright.core.records import Dataset, Evaluation, Model, Run
+from tunewright.core.records import Evaluation, Model, Run
 from tunewright.core.store import Store
-
-
-@click.command(epilog="Example: tunewright prepare questions.csv --where is_best=1 --yes")
-@click.argument("files", nargs=-1)
-@config_options(PrepareConfig, skip=("files",))
-@click.option("--yes", is_flag=True, help="Accept what was found without asking.")
-@common_options
-def prepare(common: Common, files: tuple[str, ...], yes: bool, values: dict[str, Any]) -> None:
-    """Turn FILES (CSV, TSV, JSON, JSONL) into a dataset.
-
-    Encoding, separator, columns and format are found and shown; duplicates, empty rows and rows
-    that do not fit the base model are left out, each accounted for; the rest is split into train,
-    dev and test so that no question stands in two of them.
-    """
-    config = PrepareConfig.build({**values, **({"files": files} if files else {})})
-    store = common.store()
-    with Terminal() as terminal:
-        if not yes and sys.stdin.isatty():
-            _confirm(config, store, terminal)
-        record = jobs.run(config, store, terminal)
-    if not isinstance(record, Dataset):
-        raise TypeError("prepare returned no dataset")
-    report = store.folder(Dataset, record.id) / "report.html"
-    _print_dataset(record, str(report), terminal.console)
-    common.finish(
-        {"dataset": record.id, "name": record.name, "rows": record.rows, "splits": record.splits,
-         "mixed": record.mixed, "tokens": record.tokens, "report": str(report)}
-    )  # fmt: skip
-
-
-def _confirm(config: PrepareConfig, store: Store, terminal: Terminal) -> None:
-    from tunewright.data.prepare import preview
-
-    preview(config, store, terminal)
-    if not click.confirm("Prepare the dataset like this?", default=True, err=True):
-        raise click.Abort
-
-
-def _print_dataset(record: Dataset, report: str, console: Console) -> None:
-    rows = record.rows
-    console.print(
-        f"Dataset {record.id} ({record.name}): {rows['kept']} of {rows['read']} rows kept"
-    )
-    for reason, count in rows["dropped"].items():
-        console.print(f"  {count:>7}  dropped: {reason}", markup=False)
-    parts = ", ".join(f"{name} {count}" for name, count in record.splits.items())
-    mixed = f" (and {record.mixed} general rows in train)" if record.mixed else ""
-    console.print(f"  splits: {parts}{mixed}")
-    console.print(f"  report: {report}", markup=False)
-    console.print(f"Next: tunewright train --dataset {record.id}")
 
 
 @click.command(epilog="Example: tunewright train --dataset latest --base nano --set lora.rank=8")

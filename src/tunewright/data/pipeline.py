@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import ConfigError
-from tunewright.core.events import Event, Listener
+from tunewright.core.events import Event, Listener, ignore
 from tunewright.data.checks.base import Check, Context, Corpus, Finding, Outcome
 from tunewright.data.checks.table import CHECKS
 from tunewright.data.collect import Collection
@@ -23,14 +22,12 @@ def as_recommended(check: Check, finding: Finding) -> str:
     return finding.action
 
 
-
-
 def run_checks(
     collection: Collection,
     config: PrepareConfig,
     renderer: Renderer,
     choose: Choose = as_recommended,
-    listen: Listener = lambda event: None,
+    listen: Listener = ignore,
     checks: Iterable[Check] = CHECKS,
 ) -> list[Finding]:
     """Let every check look at the training rows and do what its action says.
@@ -54,7 +51,9 @@ def run_checks(
             findings.append(outcome.finding)
         if _apply(outcome, collection, check.name):
             corpus = Corpus(collection.train)
-    listen(Event(kind="progress", data={"stage": "check", "done": len(wanted), "total": len(wanted)}))
+    listen(
+        Event(kind="progress", data={"stage": "check", "done": len(wanted), "total": len(wanted)})
+    )
     return findings
 
 

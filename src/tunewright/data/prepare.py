@@ -33,19 +33,13 @@ _NAME = re.compile(r"[\w][\w.-]{0,63}")
 _RESERVED = re.compile(r"latest|(ds|run|mdl|ev)_[0-9a-f]*")
 
 
-def prepare(
-    config: PrepareConfig,
-    store: Store,
-    listen: Listener = ignore,
-    choose: Choose = as_recommended,
-) -> Dataset:
+def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> Dataset:
     """Read, map, check, split and measure the files of ``config``; same input, same dataset id.
 
     Args:
         config: files and options.
         store: where the dataset goes.
         listen: told the encoding and mapping found, progress, and the counts.
-        choose: asked what to do about a finding that the config leaves open.
 
     Returns:
         The dataset's record; the one already there if the same rows were prepared before.
@@ -57,7 +51,7 @@ def prepare(
         StorageError: the disk refuses.
     """
     name, base, renderer = _start(config, store)
-    prepared = _prepared(config, store, renderer, listen, choose)
+    prepared = _prepared(config, store, renderer, listen, as_recommended)
     record = _record(name, config, base, prepared, renderer)
     known = store.find(Dataset, record.id)
     if known is not None:
@@ -73,6 +67,11 @@ def rehearse(
     config: PrepareConfig, store: Store, listen: Listener = ignore, choose: Choose = as_recommended
 ) -> tuple[Dataset, dict[str, Any]]:
     """All of ``prepare`` but the writing: the record that it would make, and its report.
+
+    Args:
+        config, store, listen: as for ``prepare``.
+        choose: asked what to do about each finding that ``config.checks`` leaves open; to
+            prepare with its choices, put them into the config.
 
     Raises:
         DataError, ConfigError, ModelError: as ``prepare``.
@@ -205,6 +204,7 @@ def _record(
     content = _content_digest(name, config, splits, renderer)
     mixed = sum(draft.origin == "general" for draft in splits["train"])
     dropped = collection.counts()
+    kept = {(draft.file, draft.number) for draft, _ in prepared.kept}
     names = display_names(config.files + config.test_files)
     return Dataset(
         id=f"{Dataset.prefix}_{content[:12]}",
@@ -218,7 +218,7 @@ def _record(
             "kept": len(prepared.kept),
             "merged": collection.merged,
             "dropped": dropped,
-            "changed": len({(row.file, row.row) for row in collection.changed}),
+            "changed": len(kept & {(row.file, row.row) for row in collection.changed}),
             "truncated": 0,
         },
         splits={s: len(splits[s]) - (mixed if s == "train" else 0) for s in SPLITS},
