@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from tunewright.config.data import PrepareConfig
-from tunewright.core.dataset_io import write_rows
 from tunewright.core.events import ignore
 from tunewright.core.settings import Settings
 from tunewright.core.store import Store
@@ -30,7 +29,9 @@ def mapping(source: str, target: str) -> int:
     renderer = Renderer(resolve_base("nano", Settings(home=Path(target).parent)).folder)
     collection = collect(config, ignore)
     run_checks(collection, config, renderer, checks=[check_named("duplicates")])
-    return write_rows(Path(target), (draft.row() for draft in collection.train))
+    with open(target, "wb") as file:
+        file.writelines(draft.line() for draft in collection.train)
+    return len(collection.train)
 
 
 def gate(source: str, home: str) -> int:

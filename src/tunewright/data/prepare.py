@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.config.data import PrepareConfig
-from tunewright.core.dataset_io import write_rows
 from tunewright.core.errors import ConfigError, DataError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import digest
@@ -244,7 +243,7 @@ def _content_digest(
     for split in SPLITS:
         rows.update(split.encode())
         for draft in splits[split]:
-            rows.update(draft.row().model_dump_json(exclude_defaults=True).encode())
+            rows.update(draft.line())
     return digest({"config": options, "rows": rows.hexdigest()})
 
 
@@ -253,7 +252,8 @@ def _write(record: Dataset, prepared: Prepared, renderer: Renderer, store: Store
     page = render_html(report, store.settings.language)
     with store.stage(Dataset, record.id) as folder:
         for split in SPLITS:
-            write_rows(folder / f"{split}.jsonl", (d.row() for d in prepared.splits[split]))
+            with open(folder / f"{split}.jsonl", "wb") as file:
+                file.writelines(draft.line() for draft in prepared.splits[split])
         dropped = (row.json_dict() for row in prepared.collection.dropped)
         _write_lines(folder / "dropped.jsonl", dropped)
         changed = (row.json_dict() for row in prepared.collection.changed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import orjson
+
 from tunewright.core.messages import (
     Conversation,
     Message,
@@ -128,6 +130,39 @@ class Draft:
             rejected=tuple(turn.message() for turn in self.rejected),
             desirable=self.desirable,
         )
+
+    def line(self) -> bytes:
+        """``row()`` as one line of JSON without its defaults; many times faster than by way of it.
+
+        Lone surrogates cannot be written as UTF-8; ``clean`` has replaced them.
+        """
+        stored: dict[str, Any] = {}
+        if self.kind == "text":
+            stored["text"] = self.turns[0].text
+        else:
+            conversation: dict[str, Any] = {"messages": [_stored(turn) for turn in self.turns]}
+            if self.tools:
+                conversation["tools"] = self.tools
+            stored["conversation"] = conversation
+        stored["source"] = {"file": self.file, "row": self.number}
+        stored["group"] = self.group
+        if self.slice is not None:
+            stored["slice"] = self.slice
+        if self.origin != "own":
+            stored["origin"] = self.origin
+        if self.rejected:
+            stored["rejected"] = [_stored(turn) for turn in self.rejected]
+        if self.desirable is not None:
+            stored["desirable"] = self.desirable
+        return orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _stored(turn: Turn) -> dict[str, Any]:
+    """A message's JSON without its defaults."""
+    role, text, weight, calls, call_id, name = turn
+    if weight == 1 and not calls and call_id is None and name is None:
+        return {"role": role, "content": text}
+    return turn.message().model_dump(mode="json", exclude_defaults=True)
 
 
 class Dropped(NamedTuple):
