@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +12,11 @@ from tunewright.data.columns import find_columns
 from tunewright.data.formats import Plan, make_plan
 from tunewright.data.records import Unusable
 from tunewright.data.sources import Source
-from tunewright.data.text import TextFile
 
 
 def source_of(*records: dict[str, Any]) -> Source:
     columns = tuple(dict.fromkeys(key for record in records for key in record))
-    text = TextFile(Path("d.json"), "utf-8", "", 1)
-    return Source("d.json", text, "json", None, columns, records, lambda: iter(()))
+    return Source("d.json", "json", columns, records, lambda: iter(()))
 
 
 def plan_of(*records: dict[str, Any], **options: Any) -> Plan:

@@ -29,8 +29,8 @@ class FileReport:
 
     name: str
     kind: str
-    encoding: str
-    encoding_reason: str
+    encoding: str | None
+    encoding_reason: str | None
     delimiter: str | None
     format: str
     fields: dict[str, str]
@@ -133,7 +133,7 @@ def _read_file(
             text = why.detail or _record_text(record)
             into.dropped.append(Dropped(source.name, record.number, why.reason, excerpt(text)))
         if report.read % _PROGRESS_ROWS == 0:
-            _progress(listen, report.read, source.text.line_count)
+            _progress(listen, report.read, source.rows_hint)
     into.read += report.read
     _progress(listen, report.read, report.read)
 
@@ -199,13 +199,11 @@ def _options_that_fit(source: Source, config: PrepareConfig) -> PrepareConfig:
 
 def _report(source: Source, plan: Plan, test: bool) -> FileReport:
     notes = [*source.notes, *plan.notes]
-    if source.text.nul_bytes:
-        notes.append({"kind": "nul bytes", "count": source.text.nul_bytes})
     return FileReport(
         name=source.name,
         kind=source.kind,
-        encoding=source.text.encoding_name,
-        encoding_reason=source.text.reason,
+        encoding=source.encoding,
+        encoding_reason=source.encoding_reason,
         delimiter=source.delimiter,
         format=plan.format,
         fields=plan.fields,
@@ -219,8 +217,9 @@ def _announce(source: Source, plan: Plan, listen: Listener) -> None:
     separated = {"\t": "tab", None: ""}.get(source.delimiter, source.delimiter)
     how = f"{source.kind.upper()}{f' separated by {separated!r}' if separated else ''}"
     words = Words.of("en")
-    encoding = f"{source.text.encoding_name} ({words.facts[source.text.reason]})"
-    _note(listen, f"{source.name}: {how}, {encoding}; {words.say_all(plan.reason)}")
+    if source.encoding is not None:
+        how += f", {source.encoding} ({words.facts[str(source.encoding_reason)]})"
+    _note(listen, f"{source.name}: {how}; {words.say_all(plan.reason)}")
     for fact in (*source.notes, *plan.notes):
         _note(listen, f"{source.name}: {words.say(fact)}")
 

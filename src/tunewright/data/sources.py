@@ -28,22 +28,27 @@ class Source:
 
     Attributes:
         name: the file's name as reports show it.
-        text: its encoding and how that was found.
-        kind: ``csv``, ``json`` or ``jsonl``.
-        delimiter: of a table, else None.
+        kind: ``csv``, ``json``, ``jsonl``, ``xlsx``, ``parquet``, ``arrow`` or, for a document
+            whose records hold running text, ``text``.
         columns: names in order; for JSON those of the sample.
         sample: the first usable records.
-        notes: what is odd about the file but not wrong.
         read: gives a fresh stream over every record, unusable ones included.
+        delimiter: of a delimited table, else None.
+        encoding: of a text file, as people write it; None for other kinds.
+        encoding_reason: how the encoding was found; a kind of fact, None for other kinds.
+        rows_hint: about how many records there are, for progress; 0 when nothing is known.
+        notes: what is odd about the file but not wrong.
     """
 
     name: str
-    text: TextFile
     kind: str
-    delimiter: str | None
     columns: tuple[str, ...]
     sample: tuple[dict[str, Any], ...]
     read: Callable[[], Iterator[Record]]
+    delimiter: str | None = None
+    encoding: str | None = None
+    encoding_reason: str | None = None
+    rows_hint: int = 0
     notes: tuple[Fact, ...] = field(default=())
 
 
@@ -81,7 +86,10 @@ def open_source(
         raise DataError(f"{path}: {_why_empty(read, kind)}", "Check that the export finished.")
     if not columns:
         columns = tuple(dict.fromkeys(key for record in sample for key in record))
-    return Source(name, text, kind, separator, columns, sample, read, notes)
+    if text.nul_bytes:
+        notes = (*notes, {"kind": "nul bytes", "count": text.nul_bytes})
+    how = (text.encoding_name, text.reason, text.line_count)
+    return Source(name, kind, columns, sample, read, separator, *how, notes)
 
 
 def _is_json(path: Path, text: TextFile, delimiter: str | None) -> bool:
