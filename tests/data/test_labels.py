@@ -24,7 +24,7 @@ def test_both_languages_have_the_same_words_with_the_same_places_to_fill() -> No
 
 def test_every_reason_and_fact_in_the_code_has_words() -> None:
     folder = Path(str(tunewright.data.__file__)).parent
-    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
     words = Words.of("zh")
     reasons = set(re.findall(r'(?:Unusable|drop)\((?:draft, )?"([^"]+)"', code))
     assert len(reasons) > 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,9 +11,11 @@ from typing import Any
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener
+from tunewright.core.messages import RowKind
 from tunewright.data.checks.base import excerpt
 from tunewright.data.columns import FALSE, TRUE, mark, plain
-from tunewright.data.formats import Plan, make_plan
+from tunewright.data.formats import FORMATS, Plan, make_plan
+from tunewright.data.formats.dates import comparable_date
 from tunewright.data.labels import Fact, Words
 from tunewright.data.normal import turns_group
 from tunewright.data.records import Changed, Draft, Dropped, Record, Turn, Unusable
@@ -21,6 +23,12 @@ from tunewright.data.sources import SAMPLE, Source, opened
 
 _EXCERPT = 200
 _PROGRESS_ROWS = 50_000
+_KINDS: Mapping[RowKind, str] = {
+    "conversation": "conversations",
+    "preference": "preferences (a better and a worse answer)",
+    "rating": "ratings (answers judged good or bad)",
+    "text": "plain text",
+}
 
 
 @dataclass
@@ -38,6 +46,7 @@ class FileReport:
     notes: list[Fact]
     test: bool
     read: int = 0
+    content: RowKind = "conversation"
 
 
 @dataclass
@@ -100,15 +109,16 @@ def preview(config: PrepareConfig, listen: Listener) -> None:
 def _preview(source: Source, options: PrepareConfig, listen: Listener) -> None:
     plan = make_plan(source, options)
     _announce(source, plan, listen)
-    draft = _first(source, _converter(source, plan, options))
+    draft = _first(source, plan, _converter(source, plan, options))
     if draft is not None:
         _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question, 100)}")
         if draft.answer:
             _note(listen, f"       answer: {excerpt(draft.answer, 100)}")
 
 
-def _first(source: Source, convert: Callable[[Record], Draft]) -> Draft | None:
-    for record in islice(source.read(), SAMPLE):
+def _first(source: Source, plan: Plan, convert: Callable[[Record], Draft]) -> Draft | None:
+    records = islice(source.read(), SAMPLE)
+    for record in plan.join(records) if plan.join else records:
         with suppress(Unusable):
             return convert(record)
     return None
@@ -120,28 +130,49 @@ def _read_file(
     if test:
         config = _options_that_fit(source, config)
     plan = make_plan(source, config)
+    _refuse_other_kind(source, plan, into)
     report = _report(source, plan, test)
     into.files.append(report)
     _announce(source, plan, listen)
     convert = _converter(source, plan, config)
     keep = (into.test if test else into.train).append
-    for record in source.read():
-        report.read += 1
+    records = _counted(source, report, listen)
+    given = 0
+    for record in plan.join(records) if plan.join else records:
+        given += 1
         try:
             keep(convert(record))
         except Unusable as why:
             text = why.detail or _record_text(record)
             into.dropped.append(Dropped(source.name, record.number, why.reason, excerpt(text)))
+    into.read += report.read
+    into.merged += report.read - given
+    _progress(listen, report.read, report.read)
+
+
+def _counted(source: Source, report: FileReport, listen: Listener) -> Iterator[Record]:
+    for record in source.read():
+        report.read += 1
         if report.read % _PROGRESS_ROWS == 0:
             _progress(listen, report.read, source.rows_hint)
-    into.read += report.read
-    _progress(listen, report.read, report.read)
+        yield record
+
+
+def _refuse_other_kind(source: Source, plan: Plan, into: Collection) -> None:
+    other = next((file for file in into.files if file.content != plan.kind), None)
+    if other is not None:
+        raise DataError(
+            f"{other.name} holds {_KINDS[other.content]} and {source.name} holds "
+            f"{_KINDS[plan.kind]}; one dataset holds rows of one kind",
+            "Prepare them one at a time; each becomes a dataset of its own.",
+        )
 
 
 def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[Record], Draft]:
     conditions = _conditions(source, config)
-    best, label, name, parse = plan.best, plan.slice, source.name, plan.convert
-    system = Turn("system", config.system) if config.system else None
+    parse, name, kind, best = plan.convert, source.name, plan.kind, plan.best
+    system = Turn("system", config.system) if config.system and kind != "text" else None
+    described = best or plan.slice or plan.group or plan.date
 
     def convert(record: Record) -> Draft:
         fields = record.fields
@@ -150,16 +181,30 @@ def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[R
         for column, accepted in conditions:
             if mark(fields.get(column)) not in accepted:
                 raise Unusable("does not match --where")
-        turns, key = parse(fields)
+        parsed = parse(fields)
+        turns = parsed.turns
         if best and mark(fields.get(best)) not in TRUE:
             raise Unusable("not the best answer", turns[0].text)
-        group = turns_group(turns, key)
+        group = turns_group(turns, parsed.key)
         if system and turns[0].role != "system":
             turns = (system, *turns)
-        value = fields.get(label) if label else None
-        return Draft(turns, name, record.number, group, _label(value))
+        draft = Draft(turns, name, record.number, group, None, "own", kind, *parsed[2:])
+        return _described(draft, fields, plan) if described else draft
 
     return convert
+
+
+def _described(draft: Draft, fields: Mapping[str, Any], plan: Plan) -> Draft:
+    """A draft with what other columns say about it."""
+    if plan.best:
+        draft.best = True
+    if plan.slice:
+        draft.slice = _label(fields.get(plan.slice))
+    if plan.date:
+        draft.date = comparable_date(fields.get(plan.date))
+    if plan.group and (together := _label(fields.get(plan.group))):
+        draft.group = turns_group((), f"{plan.group}={together}")
+    return draft
 
 
 def _label(value: Any) -> str | None:
@@ -190,11 +235,13 @@ def _options_that_fit(source: Source, config: PrepareConfig) -> PrepareConfig:
     def fitting(options: Mapping[str, str], column: Callable[[str, str], str]) -> dict[str, str]:
         return {k: v for k, v in options.items() if plain(column(k, v)) in known}
 
-    update = {
+    update: dict[str, Any] = {
         "map": fitting(config.map, lambda field_name, name: name),
         "where": fitting(config.where, lambda name, value: name),
     }
-    return config.model_copy(update=update)
+    asked = FORMATS.get(config.format)
+    fits = asked is None or asked.fits(source, config.model_copy(update=update))
+    return config.model_copy(update=update if fits else {**update, "format": "auto"})
 
 
 def _report(source: Source, plan: Plan, test: bool) -> FileReport:
@@ -210,6 +257,7 @@ def _report(source: Source, plan: Plan, test: bool) -> FileReport:
         reason=list(plan.reason),
         notes=notes,
         test=test,
+        content=plan.kind,
     )
 
 
