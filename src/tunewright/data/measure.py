@@ -12,7 +12,6 @@ from tunewright.data.records import Draft
 from tunewright.model.rendering import Renderer
 
 _BATCH = 256
-BINS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +59,3 @@ def summary(lengths: Sequence[Length]) -> dict[str, int]:
 def _percentile(ordered: list[int], share: int) -> int:
     """Nearest rank: the smallest value that ``share`` percent of the values do not exceed."""
     return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
-
-
-def histogram(lengths: Sequence[Length]) -> list[dict[str, int]]:
-    """Rows by length: ``[{from, to, rows}]`` with bounds inclusive."""
-    if not lengths:
-        return []
-    longest = max(length.tokens for length in lengths)
-    width = max(1, -(-longest // BINS))
-    counts = [0] * (longest // width + 1)
-    for length in lengths:
-        counts[length.tokens // width] += 1
-    return [
-        {"from": place * width, "to": (place + 1) * width - 1, "rows": count}
-        for place, count in enumerate(counts)
-    ]

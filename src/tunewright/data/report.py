@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunewright.core.messages import Split
+from tunewright.core.messages import SPLITS, Split
 from tunewright.core.records import Dataset
-from tunewright.data.checks.base import Finding, excerpt
+from tunewright.data import page
+from tunewright.data.advice import finding_json, judge
+from tunewright.data.charts import bins
+from tunewright.data.checks.base import Check, Finding
+from tunewright.data.checks.table import CHECKS
 from tunewright.data.collect import Collection
 from tunewright.data.labels import Words
-from tunewright.data.measure import Length, histogram
+from tunewright.data.measure import Length
+from tunewright.data.mix import BUNDLED
+from tunewright.data.recipe import command_line, recipe_yaml
 from tunewright.data.records import Draft
+from tunewright.data.rendered import rendered_rows
 from tunewright.data.split import MIN_GROUPS
 from tunewright.model.rendering import Renderer
 
 _SHOWN = 5
-_EXAMPLE_TOKENS = 400
-_SVG = {"width": 720, "height": 160}
 
 
 @dataclass(frozen=True)
@@ -44,31 +50,69 @@ class Prepared:
     limit: int
 
 
-def build_report(dataset: Dataset, prepared: Prepared, renderer: Renderer) -> dict[str, Any]:
-    """The report as JSON values."""
+def build_report(
+    dataset: Dataset,
+    prepared: Prepared,
+    renderer: Renderer,
+    checks: Sequence[Check] = CHECKS,
+) -> dict[str, Any]:
+    """The report as JSON values, in no language but where texts are given in each.
+
+    Keys, stable:
+
+    - ``verdict``: ``ready``, ``care`` (ready, with warnings) or ``stop`` (not ready);
+      ``reasons``: what it rests on, the worst first: ``{check, level}`` for one of ``findings``,
+      ``{kind, level, …}`` for one of ``warnings``.
+    - ``dataset, name, base, content, config``: as in the record; ``limit``: the longest row
+      allowed, in tokens; ``recipe``, ``command``: what makes the dataset again.
+    - ``rows``: ``{read, kept, merged, dropped: {reason: n}, changed, truncated}`` with
+      read = kept + merged + all dropped; ``changed``: ``{check: rows}``.
+    - ``splits``: own rows by split; ``groups``: distinct questions; ``split_groups``: the same
+      by split; ``mixed``: rows mixed into training; ``mixed_by_set``; ``slices``: test rows by
+      slice; ``labels``: ``{label: {split: rows}}`` of classification rows.
+    - ``findings``: ``[{check, level, rows, action, actions, option, title, says, does, facts,
+      examples, figure}]`` in the order of the checks; ``title``, ``says`` and ``does`` by
+      language; ``option`` is the name of the setting that chooses among ``actions``, or null.
+    - ``warnings``: ``[{kind, level, …}]``; ``words.*.json`` holds the sentence of each kind.
+    - ``files``: how each was read.
+    - ``tokens``: ``{p5, p50, p95, max, total, supervised, histogram, supervised_histogram,
+      longest}``, histograms as ``[{from, to, rows}]`` with inclusive bounds.
+    - ``examples``: rows as the model sees them, ``[{file, row, length, tokens, supervised,
+      parts}]``; a part is ``{role, pieces: [[text, learned]], more}``.
+    - ``dropped_examples``: ``{reason: [row]}``; ``changed_examples``: ``{check: [row]}``; the
+      full lists are ``dropped.jsonl`` and ``changed.jsonl`` beside the report.
+    """
     kept = prepared.kept
+    by_name = {check.name: check for check in checks}
+    findings = [finding_json(found, by_name[found.check]) for found in prepared.findings]
     groups = len({draft.group for draft, _ in kept})
-    longest = max(kept, key=lambda pair: pair[1].tokens)
+    warnings = _warnings(dataset, prepared, groups, renderer.note)
+    verdict, reasons = judge(findings, warnings)
     return {
+        "verdict": verdict,
+        "reasons": reasons,
         "dataset": dataset.id,
         "name": dataset.name,
         "base": dataset.base,
+        "content": dataset.content,
         "limit": prepared.limit,
         "rows": dataset.rows,
-        "splits": dataset.splits,
-        "mixed": dataset.mixed,
-        "groups": groups,
+        "changed": _changed(prepared.collection),
+        **_divided(dataset, prepared, groups),
+        "findings": findings,
+        "warnings": warnings,
         "files": [asdict(file) for file in prepared.collection.files],
-        "warnings": _warnings(dataset, prepared, groups, renderer.note),
-        "tokens": {
-            **dataset.tokens,
-            "histogram": histogram([length for _, length in kept]),
-            "longest": {**_place(longest[0]), "tokens": longest[1].tokens},
-        },
-        "slices": _slices(prepared.splits["test"]),
-        "dropped_examples": _examples(prepared.collection),
-        "example": _rendered(kept, renderer),
+        "tokens": _tokens(dataset, kept),
+        "examples": rendered_rows(kept, renderer),
+        "dropped_examples": _first(
+            (row.reason, row.json_dict()) for row in prepared.collection.dropped
+        ),
+        "changed_examples": _first(
+            (row.check, row.json_dict()) for row in prepared.collection.changed
+        ),
         "config": dataset.config,
+        "recipe": recipe_yaml(dataset.config),
+        "command": command_line(dataset.config),
     }
 
 
@@ -82,108 +126,83 @@ def render_html(report: dict[str, Any], language: str) -> str:
         lstrip_blocks=True,
     )
     words = Words.of(language)
-    rows = report["rows"]
+    shown = page.shown(report, words)
     return environment.get_template("report.html").render(
-        report=report,
-        words=words.labels,
-        reasons=words.reasons,
-        say=words.say,
-        say_all=words.say_all,
-        encoding_reason=words.facts.__getitem__,
-        verdict=words.labels["verdict"].format(
-            kept=rows["kept"], read=rows["read"], **report["splits"]
-        ),
-        state="care" if any(w["care"] for w in report["warnings"]) else "ready",
-        flow=_flow(report, words),
-        bars=_bars(report["tokens"]["histogram"]),
-        svg=_SVG,
+        report=report, words=words.labels, say=words.say, say_all=words.say_all, **shown
     )
 
 
 def _warnings(
     dataset: Dataset, prepared: Prepared, groups: int, note: str
 ) -> list[dict[str, object]]:
-    """What a person should know; those with ``care`` speak against training right away."""
+    """What no check looks for; those of level ``care`` speak against training right away."""
     found: list[dict[str, object]] = []
     if groups < MIN_GROUPS:
-        found.append({"kind": "few questions", "groups": groups, "care": True})
+        found.append({"kind": "few questions", "groups": groups, "level": "care"})
     elif not dataset.splits["test"]:
-        found.append({"kind": "no test", "care": True})
+        found.append({"kind": "no test", "level": "care"})
     if 2 * dataset.rows["kept"] < dataset.rows["read"]:
-        found.append({"kind": "mostly dropped", "care": True})
+        found.append({"kind": "mostly dropped", "level": "care"})
     if dataset.mixed < prepared.mix_wanted:
         wanted = prepared.mix_wanted
         found.append(
-            {"kind": "fewer general", "wanted": wanted, "mixed": dataset.mixed, "care": False}
+            {"kind": "fewer general", "wanted": wanted, "mixed": dataset.mixed, "level": "info"}
         )
     if note:
-        found.append({"kind": "base", "text": note, "care": False})
+        found.append({"kind": "base", "text": note, "level": "info"})
     return found
 
 
-def _slices(test: list[Draft]) -> dict[str, int]:
-    return dict(Counter(draft.slice for draft in test if draft.slice).most_common())
-
-
-def _examples(collection: Collection) -> dict[str, list[dict[str, Any]]]:
-    result: dict[str, list[dict[str, Any]]] = {reason: [] for reason in collection.counts()}
-    for row in collection.dropped:
-        if len(result[row.reason]) < _SHOWN:
-            result[row.reason].append(row.json_dict())
-    return result
-
-
-def _rendered(kept: list[tuple[Draft, Length]], renderer: Renderer) -> dict[str, Any]:
-    """A row of ordinary length, token by token, with the tokens that are learned marked."""
-    short = [pair for pair in kept if pair[1].tokens <= _EXAMPLE_TOKENS] or kept
-    by_length = sorted(short, key=lambda pair: pair[1].tokens)
-    draft = by_length[len(by_length) // 2][0]
-    pieces = renderer.tokens_with_mask(draft.conversation())
+def _divided(dataset: Dataset, prepared: Prepared, groups: int) -> dict[str, Any]:
+    """How the rows are divided."""
+    splits = prepared.splits
+    own = {s: [draft for draft in splits[s] if draft.origin == "own"] for s in SPLITS}
+    labels: dict[str, dict[str, int]] = {}
+    for split, drafts in own.items():
+        for label, rows in Counter(d.label for d in drafts if d.label is not None).items():
+            labels.setdefault(label, dict.fromkeys(SPLITS, 0))[split] = rows
     return {
-        **_place(draft),
-        "question": excerpt(draft.question),
-        "pieces": [list(piece) for piece in pieces[: 2 * _EXAMPLE_TOKENS]],
-        "more": max(0, len(pieces) - 2 * _EXAMPLE_TOKENS),
+        "splits": dataset.splits,
+        "groups": groups,
+        "split_groups": {s: len({draft.group for draft in own[s]}) for s in SPLITS},
+        "mixed": dataset.mixed,
+        "mixed_by_set": _ordered(
+            # A mixed row's file is "set/file"; that of a bundled row has no set before it.
+            draft.file.partition("/")[0] if "/" in draft.file else BUNDLED
+            for draft in splits["train"]
+            if draft.origin == "general"
+        ),
+        "slices": _ordered(draft.slice for draft in splits["test"] if draft.slice),
+        "labels": dict(sorted(labels.items(), key=lambda item: -sum(item[1].values()))),
     }
 
 
-def _place(draft: Draft) -> dict[str, Any]:
-    return {"file": draft.file, "row": draft.number}
+def _tokens(dataset: Dataset, kept: list[tuple[Draft, Length]]) -> dict[str, Any]:
+    longest, length = max(kept, key=lambda pair: pair[1].tokens)
+    return {
+        **dataset.tokens,
+        "histogram": bins([length.tokens for _, length in kept]),
+        "supervised_histogram": bins([length.supervised for _, length in kept]),
+        "longest": {"file": longest.file, "row": longest.number, "tokens": length.tokens},
+    }
 
 
-def _flow(report: dict[str, Any], words: Words) -> list[dict[str, Any]]:
-    """Every row once: first what is kept, by split, then what is left out, by reason."""
-    rows, labels = report["rows"], words.labels
-    read = max(1, rows["read"])
-    kept = [
-        {"label": f"{labels['kept']} · {labels[name]}", "count": count, "style": name}
-        for name, count in report["splits"].items()
-        if count
-    ]
-    dropped = [
-        {"label": words.reasons[reason], "count": count, "style": "dropped"}
-        for reason, count in rows["dropped"].items()
-    ]
-    return [{**line, "percent": 100 * int(line["count"]) / read} for line in kept + dropped]
+def _changed(collection: Collection) -> dict[str, int]:
+    """Rows changed by each check; a row changed twice by one check counts once."""
+    places = {(row.check, row.file, row.row) for row in collection.changed}
+    return _ordered(check for check, _, _ in sorted(places))
 
 
-def _bars(bins: list[dict[str, int]]) -> list[dict[str, Any]]:
-    """Histogram bins as rectangles of the page's SVG."""
-    if not bins:
-        return []
-    step = _SVG["width"] / len(bins)
-    peak = max(entry["rows"] for entry in bins)
-    bars = []
-    for place, entry in enumerate(bins):
-        height = entry["rows"] / peak * (_SVG["height"] - 4)
-        bars.append(
-            {
-                "x": round(place * step + 1, 1),
-                "y": round(_SVG["height"] - height, 1),
-                "width": round(step - 2, 1),
-                # A bin with a single row among thousands still shows.
-                "height": round(max(height, 1.5 if entry["rows"] else 0), 1),
-                "title": f"{entry['from']}-{entry['to']}: {entry['rows']}",
-            }
-        )
-    return bars
+def _first(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """The first few rows under each name."""
+    result: dict[str, list[dict[str, Any]]] = {}
+    for name, row in rows:
+        shown = result.setdefault(name, [])
+        if len(shown) < _SHOWN:
+            shown.append(row)
+    return result
+
+
+def _ordered(names: Iterable[str]) -> dict[str, int]:
+    """How often each name occurs, the commonest first."""
+    return dict(Counter(names).most_common())
