@@ -114,3 +114,12 @@ def test_a_log_under_names_of_ones_own() -> None:
     rows = [{"单号": "1", "谁": who, "话": "x"} for who in ("用户", "客服")]
     plan = plan_of(*rows, map={"session": "单号", "role": "谁", "content": "话"})
     assert (plan.format, plan.kind) == ("log", "conversation")
+
+
+def test_messages_without_sessions_are_refused_with_the_mapping_that_would_help() -> None:
+    rows = [{"role": who, "content": "x", "批次": "1"} for who in ("user", "assistant")]
+    with pytest.raises(DataError, match="no column tells which rows make up one") as error:
+        plan_of(*rows)
+    assert error.value.hint.endswith("--map session=COLUMN")
+    assert plan_of(*rows, map={"session": "批次"}).format == "log"
+    assert plan_of({"author": "张三", "content": "一段文字"}).format == "text"

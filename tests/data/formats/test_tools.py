@@ -156,7 +156,9 @@ def test_tools_that_cannot_be_read_are_told(tools: object) -> None:
     assert reason_of({"messages": [USER, BOT], "tools": tools}) == "tools are not JSON"
 
 
-@pytest.mark.parametrize("arguments", ["{city: 1}", "[1]", '"x"', 3])
+@pytest.mark.parametrize(
+    "arguments", ["{city: 1}", "[1]", '"x"', 3, '{"t": NaN}', '{"t": 1e999}', {"t": float("inf")}]
+)
 def test_arguments_that_are_no_object_are_told(arguments: object) -> None:
     verdict = verdict_of({"messages": [USER, calling(arguments=arguments)]})
     assert verdict.reason == "tool call is not JSON"

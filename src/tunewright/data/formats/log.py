@@ -59,14 +59,18 @@ class _Session:
 
 def _fits(source: Source, config: PrepareConfig) -> bool:
     fields, _ = find_fields(source, config, _FIELDS)
-    if not fields.keys() >= _NEEDED:
+    if _NEEDED - fields.keys() - {"session"}:
         return False
-    return all(isinstance(r.get(fields["content"]), (str, type(None))) for r in source.sample)
+    texts = all(isinstance(r.get(fields["content"]), (str, type(None))) for r in source.sample)
+    # Without sessions it is a log all the same, and its refusal says what would help.
+    return texts and ("session" in fields or _tells_speakers(source, fields["role"]))
 
 
 def _plan(name: str, source: Source, config: PrepareConfig) -> Plan:
     fields, reason = find_fields(source, config, _FIELDS)
-    if not fields.keys() >= _NEEDED:
+    if _NEEDED - fields.keys() == {"session"}:
+        raise _no_session(source, fields)
+    if _NEEDED - fields.keys():
         raise lacks(name, source, "columns of session, role and content")
     _refuse_unknown_speakers(source, fields["role"])
     system = fields.get("system")
@@ -83,16 +87,31 @@ def _plan(name: str, source: Source, config: PrepareConfig) -> Plan:
     return Plan(name, fields, (fact, *reason), convert, notes=notes, join=join)
 
 
+def _tells_speakers(source: Source, column: str) -> bool:
+    roles = {_SPEAKERS.get(plain(mark(record.get(column)))) for record in source.sample}
+    return {"user", "assistant"} <= roles
+
+
 def _refuse_unknown_speakers(source: Source, column: str) -> None:
+    if _tells_speakers(source, column):
+        return
     names = list(dict.fromkeys(mark(record.get(column)) for record in source.sample))
-    roles = {_SPEAKERS.get(plain(name)) for name in names}
-    if not {"user", "assistant"} <= roles:
-        raise DataError(
-            f"{source.name}: column {column!r} does not tell who asks and who answers; it holds: "
-            f"{', '.join(name[:30] or '(nothing)' for name in names[:12])}",
-            "Write 'user' for who asks and 'assistant' for who answers (用户, 客服 and other usual "
-            "names are known too), or name another column with --map role=COLUMN.",
-        )
+    raise DataError(
+        f"{source.name}: column {column!r} does not tell who asks and who answers; it holds: "
+        f"{', '.join(name[:30] or '(nothing)' for name in names[:12])}",
+        "Write 'user' for who asks and 'assistant' for who answers (用户, 客服 and other usual "
+        "names are known too), or name another column with --map role=COLUMN.",
+    )
+
+
+def _no_session(source: Source, fields: dict[str, str]) -> DataError:
+    return DataError(
+        f"{source.name}: each row is one message (columns {fields['role']!r} and "
+        f"{fields['content']!r}), but no column tells which rows make up one conversation; "
+        f"its columns are: {', '.join(column[:60] for column in source.columns[:40])}",
+        "Add a column with a number for each conversation, e.g. session_id, or name the one that "
+        "there is: --map session=COLUMN",
+    )
 
 
 # Rows of a session -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import warnings
 from typing import Any
@@ -33,7 +34,8 @@ def read_tools(value: Any) -> Tools:
 def _tool(item: Any) -> dict[str, Any]:
     wrapped = isinstance(item, dict) and isinstance(item.get("function"), dict)
     function = item["function"] if wrapped else item
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str) or not name:
         raise Unusable("tools are not JSON", f"a function without a name: {_short(item)}")
     bare = {key: value for key, value in function.items() if value is not None}
     return {"type": "function", "function": bare}
@@ -76,12 +78,12 @@ def chatglm_call(name: str, code: str) -> ToolCall:
     fenced = _FENCE.search(code)
     text = (fenced.group(1) if fenced else code).strip()
     if text.startswith("{"):
-        return ToolCall(name=name, arguments=_arguments(text))
+        return ToolCall.model_construct(name=name, arguments=_arguments(text))
     try:
         arguments = json.dumps(_named_values(text), ensure_ascii=False, allow_nan=False)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise Unusable("tool call is not JSON", f"{error}: {_short(text)}") from None
-    return ToolCall(name=name, arguments=arguments)
+    return ToolCall.model_construct(name=name, arguments=arguments)
 
 
 def _named_values(code: str) -> dict[str, Any]:
@@ -129,14 +131,27 @@ def _arguments(value: Any) -> str:
     parsed = _json(value, "tool call is not JSON") if isinstance(value, str) else value
     if not isinstance(parsed, dict):
         raise Unusable("tool call is not JSON", f"arguments are no object: {_short(value)}")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Unusable("tool call is not JSON", f"{error}: {_short(value)}") from None
 
 
 def _json(text: str, reason: str) -> Any:
+    """JSON as its standard has it: Python alone also reads NaN and Infinity."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise Unusable(reason, f"{error}: {text[:150]}") from None
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number in JSON")
+    return value
 
 
 def _short(value: Any) -> str:
