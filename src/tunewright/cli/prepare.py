@@ -13,7 +13,6 @@ from tunewright.cli.display import Terminal
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.base import merge
 from tunewright.config.data import PrepareConfig
-from tunewright.core.errors import ConfigError
 from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 
@@ -43,7 +42,7 @@ def prepare(
     no question stands in two of them.
     """
     if formats:
-        _print_formats()
+        _print_formats(common.settings().language)
         return
     config = PrepareConfig.build({**values, **({"files": files} if files else {})})
     store = common.store()
@@ -133,10 +132,10 @@ def _print_dataset(record: Dataset, console: Console) -> None:
     console.print(f"  splits: {parts}{mixed}")
 
 
-def _print_formats() -> None:
+def _print_formats(language: str) -> None:
     from tunewright.data.formats import FORMATS
 
-    if not FORMATS:
-        raise ConfigError("no format is known")
     for name, entry in FORMATS.items():
-        click.echo(f"{name:<16}{getattr(entry, 'summary', '')}".rstrip())
+        click.echo(f"{name:<18}{entry.title['zh' if language == 'zh' else 'en']}")
+        click.echo(f"{'':<18}{entry.example}")
+        click.echo(f"{'':<18}--map: {', '.join(sorted(entry.takes))}")
