@@ -124,26 +124,35 @@ def _join(fields: dict[str, str], records: Iterator[Record]) -> Iterator[Record]
     and after, notices of the system and rows that cannot be read are given out by themselves.
     """
     sessions: dict[str, _Session] = {}
+    speakers: dict[str, Role | None] = {}  # a file has few, each in very many rows
     for record in records:
         try:
-            _take(sessions, fields, record)
+            _take(sessions, speakers, fields, record)
         except Unusable as why:
             yield Record(record.number, why)
     for session in sessions.values():
         yield from _conversation(session)
 
 
-def _take(sessions: dict[str, _Session], fields: dict[str, str], record: Record) -> None:
+def _take(
+    sessions: dict[str, _Session],
+    speakers: dict[str, Role | None],
+    fields: dict[str, str],
+    record: Record,
+) -> None:
     values = record.fields
     if isinstance(values, Unusable):
         raise values
     name = text_of(values, fields["session"])
     if not name:
         raise Unusable("no session", text_of(values, fields["content"]))
-    role = _SPEAKERS.get(plain(mark(values.get(fields["role"]))))
+    speaker = str(values.get(fields["role"]))
+    if speaker not in speakers:
+        speakers[speaker] = _SPEAKERS.get(plain(mark(speaker)))
+    role = speakers[speaker]
     text = text_of(values, fields["content"])
     if role is None:
-        raise Unusable("unknown role", f"{mark(values.get(fields['role']))[:60]!r}: {text}")
+        raise Unusable("unknown role", f"{speaker[:60]!r}: {text}")
     if not text:
         raise Unusable("empty message")
     session = sessions.get(name)

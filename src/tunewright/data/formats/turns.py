@@ -41,7 +41,7 @@ ROLES: dict[str, Role] = {
 """Names of roles in all notations; ``function`` is OpenAI's older name of a tool's result."""
 _CALLS = frozenset({"function_call", "tool_call", "tool_calls"})
 _PAIRS = (("human", "assistant"), ("input", "output"), ("user", "assistant"), ("query", "response"))
-_MEDIA = ("images", "image", "audio", "audios", "videos", "video")
+_MEDIA = frozenset({"images", "image", "audio", "audios", "videos", "video"})
 # ChatGLM's system message that only carries the tools; a renderer writes it anew from them.
 _CARRIES_TOOLS = "answer the following questions as best as you can"
 _KNOWN = frozenset(
@@ -164,8 +164,10 @@ def _refuse_uncalled(turns: Sequence[Turn]) -> None:
 def _add(turns: list[Turn], item: Any) -> None:
     if not isinstance(item, dict):
         raise Unusable("not a message", str(item)[:100])
-    _refuse_media(item)
-    name = mark(item.get("role", item.get("from")))
+    if not _MEDIA.isdisjoint(item):
+        _refuse_media(item)
+    name = item.get("role", item.get("from"))
+    name = name if isinstance(name, str) and name in ROLES else mark(name)
     if not name:
         _add_pair(turns, item)
     elif name in _CALLS:
@@ -179,9 +181,12 @@ def _add(turns: list[Turn], item: Any) -> None:
         _READERS[role](turns, item)
 
 
-def _add_plain(turns: list[Turn], item: dict[str, Any]) -> None:
-    role = ROLES[mark(item.get("role", item.get("from")))]
-    turns.append(Turn(role, _content(item)))
+def _add_system(turns: list[Turn], item: dict[str, Any]) -> None:
+    turns.append(Turn("system", _content(item)))
+
+
+def _add_user(turns: list[Turn], item: dict[str, Any]) -> None:
+    turns.append(Turn("user", _content(item)))
 
 
 def _add_assistant(turns: list[Turn], item: dict[str, Any]) -> None:
@@ -211,8 +216,8 @@ def _add_result(turns: list[Turn], item: dict[str, Any]) -> None:
 
 
 _READERS: dict[Role, Callable[[list[Turn], dict[str, Any]], None]] = {
-    "system": _add_plain,
-    "user": _add_plain,
+    "system": _add_system,
+    "user": _add_user,
     "assistant": _add_assistant,
     "tool": _add_result,
 }
@@ -256,7 +261,7 @@ def _weight(item: dict[str, Any]) -> Literal[0, 1]:
 
 
 def _refuse_media(item: dict[str, Any]) -> None:
-    media = next((name for name in _MEDIA if item.get(name)), None)
+    media = next((name for name in item if name in _MEDIA and item[name]), None)
     if media:
         raise Unusable("not text", f"a message with {media}")
 
