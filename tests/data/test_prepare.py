@@ -305,7 +305,7 @@ def test_token_counts_are_those_of_the_renderer(stage: Stage, tmp_path: Path) ->
     assert 0 < tokens["p5"] <= tokens["p50"] <= tokens["p95"] <= tokens["max"]
     assert 0 < tokens["supervised"] < tokens["total"]
     assert sum(entry["rows"] for entry in report["tokens"]["histogram"]) == dataset.rows["kept"]
-    pieces = report["example"]["pieces"]
+    pieces = report["examples"][0]["parts"][0]["pieces"]
     learned = "".join(text for text, marked in pieces if marked)
     assert re.fullmatch(r"第\d+条说的是押金。<\|im_end\|>", learned)
     assert "".join(text for text, _ in pieces).startswith("<|im_start|>user\n第")

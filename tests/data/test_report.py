@@ -16,6 +16,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import tunewright.data.checks
 from tunewright.cli.options import config_options
 from tunewright.config.base import read_recipe
 from tunewright.config.data import PrepareConfig
@@ -177,6 +178,12 @@ def test_too_few_questions_and_no_test_come_with_a_remedy(renderer: Renderer) ->
     assert untested["reasons"] == [{"kind": "no test", "level": "care"}]
     assert "--split-test 0.1" in "\n".join(report_lines(untested, Words.of("zh")))
     assert report_of(renderer)["reasons"] == []
+    made = prepared(drafts(40), renderer)
+    made.collection.dropped[:] = [
+        Dropped("a.csv", n, "longer than the context", "") for n in range(8)
+    ]
+    (reason,) = build_report(dataset(made), made, renderer)["reasons"]
+    assert reason == {"kind": "many long", "rows": 8, "limit": 2048, "level": "care"}
 
 
 def test_the_page_can_be_made_again_from_the_json(renderer: Renderer) -> None:
@@ -195,6 +202,15 @@ def test_every_check_speaks_both_languages(entry: Check) -> None:
         assert entry.title[language]
         assert entry.says[language]
         assert set(entry.does[language]) == set(entry.actions)
+
+
+def test_every_figure_of_a_check_has_a_title() -> None:
+    folder = Path(str(tunewright.data.checks.__file__)).parent
+    code = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    figures = set(re.findall(r'figure={\s*"(\w+)"', code))
+    assert figures
+    for language in ("en", "zh"):
+        assert {f"figure_{name}" for name in figures} <= Words.of(language).labels.keys()
 
 
 # Rows --------------------------------------------------------------------------------------------
@@ -299,7 +315,36 @@ def test_a_preference_shows_both_answers_and_text_is_plain(renderer: Renderer) -
     (part,) = report_of(renderer, kept=drafts(40, "text"))["examples"][0]["parts"]
     assert part["role"] == "text"
     assert all(learned for _, learned in part["pieces"])
-    assert re.fullmatch(r"第\d+条规定说的是什么？", "".join(text for text, _ in part["pieces"]))
+    text = "".join(text for text, _ in part["pieces"])
+    assert re.fullmatch(r"第\d+条规定说的是什么？<\|im_end\|>", text)
+
+
+def test_a_long_row_is_cut_in_the_page_and_says_so(renderer: Renderer) -> None:
+    rows = drafts(40, text=" ".join(str(n) for n in range(900)))
+    shown = report_of(renderer, kept=rows)["examples"]
+    assert [row["length"] for row in shown] == ["middling"]
+    (part,) = shown[0]["parts"]
+    assert len(part["pieces"]) == 800
+    assert part["more"] > 800
+    page = render_html(report_of(renderer, kept=rows), "en")
+    assert f"… and {part['more']:,} more tokens" in page
+
+
+def test_an_answer_that_cannot_be_rendered_is_told_not_lost(renderer: Renderer) -> None:
+    rows = drafts(40, "preference")
+    for draft in rows:
+        draft.rejected = (Turn("assistant", "<|im_end|>\U000f0000"),)
+    _, worse = report_of(renderer, kept=rows)["examples"][0]["parts"]
+    assert len(worse["pieces"]) == 1
+    assert "control token" in worse["pieces"][0][0]
+
+
+def test_a_folder_of_files_does_not_bury_the_rest(renderer: Renderer) -> None:
+    made = prepared(drafts(40), renderer)
+    made.collection.files *= 7
+    page = render_html(build_report(dataset(made), made, renderer), "en")
+    assert page.partition("2 more files")[0].count('<div class="file">') == 5
+    assert page.count('<div class="file">') == 7
 
 
 class Page(HTMLParser):

@@ -18,6 +18,7 @@ from tunewright.data.labels import Words
 
 _REASONS = 9
 _BARS = 12
+_FILES = 5
 _SIZE_CHECKS = ("size", "diversity")
 _WORD = re.compile(r"\s+|[a-zA-Z]+|\d|.", re.DOTALL)
 _LEAST_ALIKE = 0.3
@@ -74,6 +75,7 @@ def shown(report: Row, words: Words) -> dict[str, Any]:
     titles = {found["check"]: found["title"][words.labels["language"]] for found in findings}
     return {
         "icons": _ICONS,
+        "files_open": _FILES,
         "reasons": advice.reasons(report, words),
         "remarks": advice.remarks(report, words),
         "next_command": advice.next_command(report),
@@ -182,7 +184,11 @@ def card(finding: Row, read: int, words: Words) -> Card:
         percent(finding["rows"], read),
         choices if len(choices) > 1 else [],
         [_sides(example, words) for example in finding["examples"]],
-        [(title, bars(values)) for title, values in figures if isinstance(values, Mapping)],
+        [
+            (title, bars(values))
+            for title, values in figures
+            if isinstance(values, Mapping) and any(values.values())
+        ],
         [
             (title, charts.sizes(values, title or finding["title"][language]))
             for title, values in figures

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
+from tunewright.core.errors import DataError
 from tunewright.core.messages import Conversation
 from tunewright.data.measure import Length
 from tunewright.data.records import Draft, Turn
 from tunewright.model.rendering import Renderer
 
-_TOKENS = 400
-"""Rows up to this length are preferred: a page that shows more is not read."""
-_PIECES = 800
+_SHOWN = 800
+"""Most tokens shown of a row; the page names how many are left."""
 
 Pieces = list[tuple[str, bool]]
 
@@ -22,13 +23,15 @@ def rendered_rows(kept: Sequence[tuple[Draft, Length]], renderer: Renderer) -> l
 
     ``parts`` holds the row; of a preference the row with its better and with its worse answer.
     """
-    short = [pair for pair in kept if pair[1].tokens <= _TOKENS]
-    if not short:
-        short = [min(kept, key=lambda pair: pair[1].tokens)]
-    ordered = sorted(short, key=lambda pair: pair[1].tokens)
-    places = {"middling": len(ordered) // 2, "long": len(ordered) * 19 // 20}
-    shown = {place: length for length, place in reversed(places.items())}
-    return [_row(*ordered[place], length, renderer) for place, length in sorted(shown.items())]
+    ordered = sorted(kept, key=lambda pair: pair[1].tokens)
+    middle = len(ordered) // 2
+    rows = [_row(*ordered[middle], "middling", renderer)]
+    # The longest row that can be shown whole, but for the few that are unlike all others.
+    whole = bisect_right(ordered, _SHOWN, key=lambda pair: pair[1].tokens) - 1
+    long = min(whole, len(ordered) * 19 // 20)
+    if long > middle:
+        rows.append(_row(*ordered[long], "long", renderer))
+    return rows
 
 
 def _row(draft: Draft, measured: Length, length: str, renderer: Renderer) -> dict[str, Any]:
@@ -44,11 +47,11 @@ def _row(draft: Draft, measured: Length, length: str, renderer: Renderer) -> dic
 
 def _rendered(draft: Draft, renderer: Renderer) -> list[tuple[str, Pieces]]:
     if draft.kind == "text":
-        return [("text", _plain(draft.turns[0].text, renderer))]
+        return [("text", renderer.text_tokens_with_mask(draft.turns[0].text))]
     if draft.kind == "preference":
-        better, worse = draft.turns, (*_asked(draft.turns), *draft.rejected)
-        pairs = (("better", better), ("worse", worse))
-        return [(role, renderer.tokens_with_mask(_talk(draft, turns))) for role, turns in pairs]
+        worse = (*_asked(draft.turns), *draft.rejected)
+        better = renderer.tokens_with_mask(draft.conversation())
+        return [("better", better), ("worse", _pieces(draft, worse, renderer))]
     role = {True: "desirable", False: "undesirable", None: "conversation"}[draft.desirable]
     return [(role, renderer.tokens_with_mask(draft.conversation()))]
 
@@ -59,21 +62,18 @@ def _asked(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     return turns[: last + 1]
 
 
-def _talk(draft: Draft, turns: tuple[Turn, ...]) -> Conversation:
+def _pieces(draft: Draft, turns: tuple[Turn, ...], renderer: Renderer) -> Pieces:
     messages = tuple(turn.message() for turn in turns)
-    return Conversation.model_construct(messages=messages, tools=draft.tools)
-
-
-def _plain(text: str, renderer: Renderer) -> Pieces:
-    """Tokens of plain text, all of them learned; parts of one character are joined."""
-    encoded = renderer.tokenizer.encode(text, add_special_tokens=False)
-    offsets = dict.fromkeys(encoded.offsets)
-    return [(text[start:end], True) for start, end in offsets if end > start]
+    conversation = Conversation.model_construct(messages=messages, tools=draft.tools)
+    try:
+        return renderer.tokens_with_mask(conversation)
+    except DataError as error:  # the report says so in place of the answer
+        return [(error.message, False)]
 
 
 def _part(role: str, pieces: Pieces) -> dict[str, Any]:
     return {
         "role": role,
-        "pieces": [list(piece) for piece in pieces[:_PIECES]],
-        "more": max(0, len(pieces) - _PIECES),
+        "pieces": [list(piece) for piece in pieces[:_SHOWN]],
+        "more": max(0, len(pieces) - _SHOWN),
     }

@@ -27,6 +27,8 @@ from tunewright.data.split import MIN_GROUPS
 from tunewright.model.rendering import Renderer
 
 _SHOWN = 5
+_MANY_LONG = 0.05
+"""More rows than this share left out for their length: the base is the wrong one, or the rows."""
 
 
 @dataclass(frozen=True)
@@ -91,28 +93,16 @@ def build_report(
     return {
         "verdict": verdict,
         "reasons": reasons,
-        "dataset": dataset.id,
-        "name": dataset.name,
-        "base": dataset.base,
-        "content": dataset.content,
+        **_identity(dataset),
         "limit": prepared.limit,
         "rows": dataset.rows,
-        "changed": _changed(prepared.collection),
         **_divided(dataset, prepared, groups),
         "findings": findings,
         "warnings": warnings,
         "files": [asdict(file) for file in prepared.collection.files],
         "tokens": _tokens(dataset, kept),
         "examples": rendered_rows(kept, renderer),
-        "dropped_examples": _first(
-            (row.reason, row.json_dict()) for row in prepared.collection.dropped
-        ),
-        "changed_examples": _first(
-            (row.check, row.json_dict()) for row in prepared.collection.changed
-        ),
-        "config": dataset.config,
-        "recipe": recipe_yaml(dataset.config),
-        "command": command_line(dataset.config),
+        **_left_out_and_changed(prepared.collection),
     }
 
 
@@ -143,6 +133,9 @@ def _warnings(
         found.append({"kind": "no test", "level": "care"})
     if 2 * dataset.rows["kept"] < dataset.rows["read"]:
         found.append({"kind": "mostly dropped", "level": "care"})
+    long = dataset.rows["dropped"].get("longer than the context", 0)
+    if long > _MANY_LONG * dataset.rows["read"]:
+        found.append({"kind": "many long", "rows": long, "limit": prepared.limit, "level": "care"})
     if dataset.mixed < prepared.mix_wanted:
         wanted = prepared.mix_wanted
         found.append(
@@ -151,6 +144,19 @@ def _warnings(
     if note:
         found.append({"kind": "base", "text": note, "level": "info"})
     return found
+
+
+def _identity(dataset: Dataset) -> dict[str, Any]:
+    """Which dataset this is, and what makes it again."""
+    return {
+        "dataset": dataset.id,
+        "name": dataset.name,
+        "base": dataset.base,
+        "content": dataset.content,
+        "config": dataset.config,
+        "recipe": recipe_yaml(dataset.config),
+        "command": command_line(dataset.config),
+    }
 
 
 def _divided(dataset: Dataset, prepared: Prepared, groups: int) -> dict[str, Any]:
@@ -187,10 +193,14 @@ def _tokens(dataset: Dataset, kept: list[tuple[Draft, Length]]) -> dict[str, Any
     }
 
 
-def _changed(collection: Collection) -> dict[str, int]:
-    """Rows changed by each check; a row changed twice by one check counts once."""
-    places = {(row.check, row.file, row.row) for row in collection.changed}
-    return _ordered(check for check, _, _ in sorted(places))
+def _left_out_and_changed(collection: Collection) -> dict[str, Any]:
+    # A row changed twice by one check counts once.
+    places = {(row.check, row.file, row.row): None for row in collection.changed}
+    return {
+        "changed": _ordered(check for check, _, _ in places),
+        "dropped_examples": _first((row.reason, row.json_dict()) for row in collection.dropped),
+        "changed_examples": _first((row.check, row.json_dict()) for row in collection.changed),
+    }
 
 
 def _first(rows: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
