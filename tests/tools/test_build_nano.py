@@ -11,6 +11,7 @@ from tools.build_nano.corpus import (
     question_key,
     stream,
 )
+from tools.build_nano.export import TEMPLATE
 
 from tunewright.core.settings import read_settings
 from tunewright.demo import sample_files
@@ -86,3 +87,8 @@ def test_the_base_never_saw_the_sample_jobs_test_questions(questions: set[str]) 
     asked = {question_key(row["question"]) for row in rows}
     assert not asked & questions
     assert not asked & users(bundled("general.jsonl"))
+
+
+def test_the_bundled_chat_template_is_the_one_that_is_built() -> None:
+    folder = resolve_base("nano", read_settings()).folder
+    assert (folder / TEMPLATE.name).read_bytes() == TEMPLATE.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,7 @@ from .model import Nano, Shape
 from .tokenizer import END, END_OF_TEXT, special_ids
 
 CONTEXT = 2048
-TEMPLATE = (
-    "{%- for message in messages -%}\n"
-    "{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' -}}\n"
-    "{%- endfor -%}\n"
-    "{%- if add_generation_prompt -%}\n"
-    "{{- '<|im_start|>assistant\\n' -}}\n"
-    "{%- endif -%}\n"
-)
+TEMPLATE = Path(__file__).parent / "chat_template.jinja"
 
 
 def config(shape: Shape, ids: dict[str, int]) -> dict[str, Any]:
@@ -88,7 +82,7 @@ def write(folder: Path, weights: dict[str, Tensor], shape: Shape, tokenizer: Tok
             "split_special_tokens": False,
         },
     )
-    (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
+    shutil.copyfile(TEMPLATE, folder / TEMPLATE.name)
     half = {
         name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in weights.items()
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +25,35 @@ class ToolCall(BaseModel):
     arguments: str
     id: str | None = None
 
+    @model_validator(mode="after")
+    def _callable(self) -> ToolCall:
+        if not self.name:
+            raise ValueError("a tool call needs the name of a function")
+        self.parsed()
+        return self
+
+    def parsed(self) -> dict[str, Any]:
+        """The arguments as values.
+
+        Raises:
+            ValueError: they are not the text of a JSON object.
+        """
+        try:
+            value = json.loads(self.arguments, parse_constant=_number, parse_float=_number)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"the arguments for {self.name} are not JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise ValueError(f"the arguments for {self.name} are not a JSON object")
+        return value
+
+
+def _number(text: str) -> float:
+    """A number that JSON can write again; Python alone also reads NaN and Infinity."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number in JSON")
+    return value
+
 
 class Message(BaseModel):
     """One turn. ``weight`` 0 keeps an assistant turn in the context but out of the loss.
@@ -38,6 +69,14 @@ class Message(BaseModel):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+
+    @model_validator(mode="after")
+    def _calls_by_assistant(self) -> Message:
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only an assistant message may call tools")
+        if self.tool_call_id is not None and self.role != "tool":
+            raise ValueError("only a tool message may answer a tool call")
+        return self
 
 
 class Conversation(BaseModel):
@@ -58,6 +97,8 @@ class Conversation(BaseModel):
             raise ValueError("a system message may only be the first message")
         if "user" not in roles:
             raise ValueError("a conversation needs at least one user message")
+        for tool in self.tools:
+            tool_name(tool)
         return self
 
     @property
@@ -76,6 +117,19 @@ class Conversation(BaseModel):
         if self.messages[-1].role != "assistant":
             return self
         return Conversation(messages=self.messages[:-1], tools=self.tools)
+
+
+def tool_name(tool: Mapping[str, Any]) -> str:
+    """The name of a function as ``tools`` offers it.
+
+    Raises:
+        ValueError: it has none.
+    """
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str) or not name:
+        raise ValueError("a tool needs a function with a name")
+    return name
 
 
 def conversation(*turns: tuple[Role, str]) -> Conversation:

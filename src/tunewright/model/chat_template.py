@@ -62,8 +62,13 @@ class ChatTemplate:
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelError(f"the model's chat template is not valid: {error}") from None
 
-    def render(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> str:
-        """The text of a conversation.
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> str:
+        """The text of a conversation and the tools that it offers.
 
         Raises:
             DataError: the template refuses this conversation.
@@ -77,7 +82,7 @@ class ChatTemplate:
                 self._variables,
                 messages=messages,
                 add_generation_prompt=add_generation_prompt,
-                tools=None,
+                tools=tools,
                 documents=None,
                 **{_TICK: tick},
             ):

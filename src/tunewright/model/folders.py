@@ -9,6 +9,10 @@ from typing import Any
 
 from tunewright.core.errors import ModelError
 
+_TEMPLATE_FILES = {
+    "default": "chat_template.jinja",
+    "tool_use": "additional_chat_templates/tool_use.jinja",
+}
 _LARGEST_JSON = 256 * 2**20
 _CONFIG_FILES = (
     "config.json",
@@ -38,6 +42,7 @@ class ModelFolder:
         generation: ``generation_config.json`` or an empty dictionary.
         tokenizer: ``tokenizer_config.json`` or an empty dictionary.
         chat_template: the folder's own Jinja template, or None.
+        tool_template: the template for conversations that offer tools, where it is another.
     """
 
     path: Path
@@ -45,6 +50,7 @@ class ModelFolder:
     generation: dict[str, Any] = field(repr=False)
     tokenizer: dict[str, Any] = field(repr=False)
     chat_template: str | None = field(repr=False)
+    tool_template: str | None = field(repr=False, default=None)
 
     @classmethod
     def read(cls, path: Path) -> ModelFolder:
@@ -65,12 +71,14 @@ class ModelFolder:
             if (path / name).is_file():
                 refuse_code(read_json(path / name), path / name)
         tokenizer = _read_optional(path / "tokenizer_config.json")
+        templates = _chat_templates(path, tokenizer)
         return cls(
             path=path,
             config=read_json(path / "config.json"),
             generation=_read_optional(path / "generation_config.json"),
             tokenizer=tokenizer,
-            chat_template=_chat_template(path, tokenizer),
+            chat_template=templates.get("default"),
+            tool_template=templates.get("tool_use") if "default" in templates else None,
         )
 
     @property
@@ -136,16 +144,24 @@ def _is_length(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 10**8
 
 
-def _chat_template(path: Path, tokenizer: dict[str, Any]) -> str | None:
-    file = path / "chat_template.jinja"
-    if file.is_file():
-        try:
-            text: Any = file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{file} cannot be read: {error}") from None
-    else:
-        text = tokenizer.get("chat_template")
-    if isinstance(text, list):
-        named = {t.get("name"): t.get("template") for t in text if isinstance(t, dict)}
-        text = named.get("default")
-    return text if isinstance(text, str) and text.strip() else None
+def _chat_templates(path: Path, tokenizer: dict[str, Any]) -> dict[str, str]:
+    """Templates by name, from the places where the transformers library keeps them."""
+    given: Any = tokenizer.get("chat_template")
+    named = {"default": given}
+    if isinstance(given, list):
+        named = {t["name"]: t.get("template") for t in given if _has_name(t)}
+    files = {name: path / file for name, file in _TEMPLATE_FILES.items() if (path / file).is_file()}
+    if "default" in files:
+        named = {name: _read_text(file) for name, file in files.items()}
+    return {n: text for n, text in named.items() if isinstance(text, str) and text.strip()}
+
+
+def _has_name(template: Any) -> bool:
+    return isinstance(template, dict) and isinstance(template.get("name"), str)
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from None

@@ -72,6 +72,21 @@ def padding_id(folder: ModelFolder, tokenizer: Tokenizer, ends: set[int]) -> int
     return next((n for n in candidates if isinstance(n, int) and n >= 0), 0)
 
 
+def text_frame(
+    folder: ModelFolder, tokenizer: Tokenizer, ends: frozenset[int]
+) -> tuple[list[int], int]:
+    """Ids before plain text, as the tokenizer puts them there itself, and the id after it.
+
+    The id after it is the tokenizer's end token, or the first of ``ends`` where it names none.
+    """
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    framed = tokenizer.encode("a", add_special_tokens=True).ids
+    start = next((n for n in range(len(framed)) if framed[n : n + len(bare)] == bare), 0)
+    named = _content(folder.tokenizer.get("eos_token"))
+    number = tokenizer.token_to_id(named) if named else None
+    return framed[:start], min(ends) if number is None else number
+
+
 def _declared(config: dict[str, Any]) -> list[AddedToken]:
     texts = [_content(config.get(name)) for name in _NAMES]
     for key in ("additional_special_tokens", "extra_special_tokens"):
