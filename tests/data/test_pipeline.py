@@ -106,6 +106,17 @@ def test_a_later_check_sees_what_an_earlier_one_left(renderer: Renderer) -> None
     assert {draft.group for draft in rows.train} == {"g0"}
 
 
+def test_a_cluster_joins_groups_without_tearing_them(renderer: Renderer) -> None:
+    def pairs(corpus: Corpus, action: str, context: Context) -> Outcome:
+        return Outcome(clusters=[0, 1, 1, 3, 4])  # the second and third rows are alike
+
+    rows = collection("A", "B", "C", "D", "E")
+    rows.train[0].group = rows.train[2].group = "case"  # a column says that these belong together
+    check = Check("near_duplicates", ("drop", "keep"), pairs, WORDS, WORDS, {})
+    run_checks(rows, config(), renderer, checks=[check])
+    assert [draft.group for draft in rows.train] == ["case", "case", "case", "g3", "g4"]
+
+
 def test_checks_pass_over_kinds_that_they_do_not_know(renderer: Renderer) -> None:
     assert run_checks(collection("a"), config(), renderer, checks=[TEXT_ONLY]) == []
     assert run_checks(Collection(), config(), renderer, checks=[SHOUT]) == []

@@ -172,6 +172,8 @@ def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[R
     conditions = _conditions(source, config)
     parse, name, kind, best = plan.convert, source.name, plan.kind, plan.best
     system = Turn("system", config.system) if config.system and kind != "text" else None
+    # Another say in which answer is kept needs the others too.
+    only_best = config.checks.contradictions in (None, "auto")
     described = best or plan.slice or plan.group or plan.date
 
     def convert(record: Record) -> Draft:
@@ -183,7 +185,7 @@ def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[R
                 raise Unusable("does not match --where")
         parsed = parse(fields)
         turns = parsed.turns
-        if best and mark(fields.get(best)) not in TRUE:
+        if best and only_best and mark(fields.get(best)) not in TRUE:
             raise Unusable("not the best answer", turns[0].text)
         group = turns_group(turns, parsed.key)
         if system and turns[0].role != "system":
@@ -197,7 +199,7 @@ def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[R
 def _described(draft: Draft, fields: Mapping[str, Any], plan: Plan) -> Draft:
     """A draft with what other columns say about it."""
     if plan.best:
-        draft.best = True
+        draft.best = mark(fields.get(plan.best)) in TRUE
     if plan.slice:
         draft.slice = _label(fields.get(plan.slice))
     if plan.date:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import ConfigError
@@ -95,8 +95,22 @@ def _apply(outcome: Outcome, collection: Collection, name: str) -> bool:
     return True
 
 
-def _regroup(drafts: list[Draft], clusters: Iterable[int]) -> None:
-    """Rows of one cluster take the group of its first row, so that they share a split."""
+def _regroup(drafts: list[Draft], clusters: Sequence[int]) -> None:
+    """Groups that a cluster touches become one, named after the first row's, in one split."""
     names = [draft.group for draft in drafts]
-    for draft, first in zip(drafts, clusters, strict=True):
-        draft.group = names[first]
+    order = {name: place for place, name in reversed(list(enumerate(names)))}
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while (above := parent.get(name, name)) != name:
+            parent[name] = parent.get(above, above)
+            name = above
+        return name
+
+    for name, first in zip(names, clusters, strict=True):
+        one, other = find(name), find(names[first])
+        if one != other:
+            early, late = sorted((one, other), key=order.__getitem__)
+            parent[late] = early
+    for draft in drafts:
+        draft.group = find(draft.group)
