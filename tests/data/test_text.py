@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunewright.core.errors import ConfigError, DataError
-from tunewright.data.text import open_text
+from tunewright.data.text import MAX_LINE, open_text
 
 CHINESE = "问题,回答\n" + "试用期最长多久？,试用期最长不得超过六个月，要写在劳动合同里。\n" * 20
 
@@ -104,11 +104,50 @@ def test_latin_text_is_refused_with_the_encoding_to_name(tmp_path: Path) -> None
     assert "Café" in content(path, "cp1252")
 
 
-def test_big5_is_not_read_as_nonsense(tmp_path: Path) -> None:
-    text = "問題,回答\n" + "試用期最長多久呢,勞動契約法沒有規定試用期的長短由雙方約定\n" * 20
-    with pytest.raises(DataError) as caught:
-        content(written(tmp_path, text.encode("big5")))
-    assert "--encoding big5" in caught.value.hint
+TRADITIONAL = (
+    "問題,回答\n試用期最長多久呢?,勞動契約法沒有規定試用期的長短，由雙方約定。\n",
+    "客戶問,客服答\n我的信用卡掛失了怎麼辦？,請您立即撥打客服專線，我們會為您辦理停卡。\n",
+    "題目,答案\n點解我部電話冇訊號？,你可以試下重新開機，或者打去客戶服務熱線查詢。\n",
+    "question,answer\n台北今天天氣如何？,請上氣象局網站查詢。\n",
+)
+SIMPLIFIED = (
+    "问题,回答\n租房合同提前终止要赔偿吗？,一般看合同的条款，也可以和房东协商。\n",
+    "商品,描述\n连衣裙,蕾丝拼接袖口收腰显瘦雪纺面料\n",
+    "型号,参数\n锂电池,容量三千毫安时额定电压\n",
+    "问,答\n你好,您好\n",
+)
+
+
+@pytest.mark.parametrize("text", TRADITIONAL)
+@pytest.mark.parametrize("codec", ["big5hkscs", "cp950", "gb18030", "utf-8", "utf-16"])
+def test_traditional_chinese_is_read_in_big5_and_in_gb18030(
+    tmp_path: Path, text: str, codec: str
+) -> None:
+    name = {"gb18030": "GB18030", "utf-8": "UTF-8", "utf-16": "UTF-16"}.get(codec, "Big5")
+    for times in (1, 50):
+        path = written(tmp_path, text.encode(codec) * times)
+        assert open_text(path).encoding_name == name
+        assert content(path).replace("\ufeff", "") == text * times
+
+
+@pytest.mark.parametrize("text", SIMPLIFIED)
+def test_simplified_chinese_is_never_taken_for_big5(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text.encode("gb18030"))
+    assert open_text(path).encoding_name == "GB18030"
+    assert content(path) == text
+
+
+def test_every_part_of_a_simplified_text_is_told_from_big5(tmp_path: Path) -> None:
+    text = "".join(SIMPLIFIED) + CHINESE
+    for start in range(0, 200, 3):
+        for length in (8, 20, 60):
+            part = "甲,乙\n" + text[start : start + length]
+            assert content(written(tmp_path, part.encode("gb18030"))) == part
+
+
+def test_big5_that_was_asked_for_is_read_with_all_its_extensions(tmp_path: Path) -> None:
+    path = written(tmp_path, "問,答\n點解𨋢唔郁,搵人整\n".encode("big5hkscs"))
+    assert "𨋢" in content(path, "big5")
 
 
 def test_an_encoding_that_was_asked_for_is_insisted_on(tmp_path: Path) -> None:
@@ -141,7 +180,9 @@ def zip_of(name: str) -> bytes:
         (b"%PDF-1.7\n%\xe2\xe3", "a PDF document"),
         (b"\x89PNG\r\n\x1a\n\0\0", "a PNG image"),
         (gzip.compress(b"question,answer"), "a gzip archive"),
-        (zip_of("xl/workbook.xml"), "an Excel workbook"),
+        (zip_of("xl/workbook.xml"), r"an Excel workbook \(XLSX\)"),
+        (zip_of("xl/workbook.bin"), r"\(XLSB\)"),
+        (zip_of("content.xml"), "an OpenDocument file"),
         (zip_of("word/document.xml"), "a Word document"),
         (zip_of("a.csv"), "a ZIP archive"),
         (b"PK\x03\x04broken", "a damaged ZIP archive"),
@@ -185,3 +226,21 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
     path.chmod(0)
     with pytest.raises(DataError, match="cannot be read"):
         open_text(path)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_whatever_ends_them(tmp_path: Path, ends: str) -> None:
+    text = open_text(written(tmp_path, ends.join(["a,b"] * 400_000).encode()))
+    assert text.line_count == 399_999
+    assert text.lone_returns == (ends == "\r")
+    assert text.long_line == 0
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16"])
+def test_a_line_without_end_is_given_as_nothing(tmp_path: Path, codec: str) -> None:
+    long = "x" * (MAX_LINE + 9)
+    text = open_text(written(tmp_path, f"a\n{long}\nb\n".encode(codec)))
+    assert text.long_line == 2
+    with text.lines() as lines:
+        assert list(lines) == ["a\n", "", "b\n"]
+    assert text.head(1) == ["a\n"]

@@ -3,107 +3,152 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import orjson
+
 from tunewright.core.errors import DataError
+from tunewright.data.json_window import Window, mended, message
 from tunewright.data.records import Record, Unusable
-from tunewright.data.text import TextFile
+from tunewright.data.tables import MAX_COLUMNS
+from tunewright.data.text import MAX_LINE, TextFile
+
+Read = Callable[[], Iterator[Record]]
+# orjson turns integers beyond 64 bits into floating-point numbers; such lines go to json.
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_LONG_LINE = Unusable("line too long", f"more than {MAX_LINE:,} characters")
 
 
-def json_source(text: TextFile) -> tuple[str, Callable[[], Iterator[Record]]]:
+def json_source(text: TextFile, ending: str = "") -> tuple[str, Read]:
     """``("jsonl" or "json", stream of records)``; the first lines decide which.
+
+    Args:
+        text: the file.
+        ending: the file's ending, which settles what the content leaves open.
 
     Raises:
         DataError: when it begins like neither.
     """
     first, second = (*(line.strip() for line in text.head(2)), "", "")[:2]
     if first.startswith("["):
-        return "json", partial(_document, text)
-    if not first.startswith("{"):
+        return "json", partial(_array, text)
+    if not first.startswith("{") and not is_object(second):
         raise DataError(
-            f"{text.path}, line 1: not JSON (begins {first[:40]!r})",
+            f"{text.label}, line 1: not JSON (begins {first[:40]!r})",
             "Expected one JSON object per line, or an array of objects.",
         )
-    by_line = bool(second) and (text.path.suffix.lower() != ".json" or _is_object(first))
-    return ("jsonl", partial(_lines, text)) if by_line else ("json", partial(_document, text))
+    whole = is_object(first) or is_object(second)
+    if second and (whole or (ending != ".json" and first != "{")):
+        return "jsonl", partial(json_lines, text)
+    return "json", partial(_objects, text)
 
 
-def _is_object(line: str) -> bool:
+def is_object(line: str) -> bool:
+    """Whether a line is a whole JSON object."""
+    if not line.startswith("{"):
+        return False
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
 
 
-def _lines(text: TextFile) -> Iterator[Record]:
-    loads = json.loads
+def begins_like_json(lines: list[str]) -> bool:
+    """Whether a file's first lines are those of JSON, in whatever layout."""
+    first, second = (*(line.strip().lstrip("\ufeff") for line in lines[:2]), "", "")[:2]
+    if first.startswith("["):
+        inside = first[1:].lstrip() or second
+        return inside.startswith(("{", "]"))
+    return first == "{" or bool(re.match(r'\{\s*"', first)) or is_object(first)
+
+
+# One object per line -----------------------------------------------------------------------------
+
+
+def json_lines(text: TextFile) -> Iterator[Record]:
+    """Records of a file that holds one JSON object on each line; blank lines are none."""
+    plain = text.encoding in ("utf-8", "utf-8-sig")
+    if plain and not (text.lone_returns or text.nul_bytes or text.long_line):
+        return _byte_lines(text)
+    return _text_lines(text)
+
+
+def _byte_lines(text: TextFile) -> Iterator[Record]:
+    """Lines of clean UTF-8, parsed without being decoded first."""
+    loads, long_number = orjson.loads, _LONG_NUMBER.search
+    with open(text.path, "rb") as file:
+        if file.read(3) != b"\xef\xbb\xbf":
+            file.seek(0)
+        for number, line in enumerate(file, start=1):
+            try:
+                value = loads(line)
+            except orjson.JSONDecodeError:
+                if not line.isspace():
+                    yield Record(number, _by_json(line.decode("utf-8", "replace")))
+                continue
+            if type(value) is not dict or len(value) > MAX_COLUMNS or long_number(line):
+                value = _by_json(line.decode())
+            yield Record(number, value)
+
+
+def _text_lines(text: TextFile) -> Iterator[Record]:
     with text.lines() as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                fields = _fields(loads(line))
-            except (ValueError, RecursionError) as error:
-                fields = Unusable("not JSON", f"{_message(error)}: {line.strip()[:200]}")
-            yield Record(number, fields)
+            if not line:
+                yield Record(number, _LONG_LINE)
+            elif not line.isspace():
+                yield Record(number, _by_json(line))
 
 
-def _document(text: TextFile) -> Iterator[Record]:
-    with text.lines() as lines:
-        content = "".join(lines)
-    start = len(content) - len(content.lstrip())
-    if content.startswith("[", start):
-        yield from _array(text, content, start + 1)
-        return
-    value = _parsed(text, content, start)[0]
-    for number, item in enumerate(_rows_of(value), start=1):
-        yield Record(number, _fields(item))
-
-
-def _array(text: TextFile, content: str, at: int) -> Iterator[Record]:
-    """Elements one by one, so that the parsed array never stands in memory as a whole."""
-    number = 0
-    at = _skip(content, at)
-    while not content.startswith("]", at):
-        value, at = _parsed(text, content, at)
-        number += 1
-        yield Record(number, _fields(value))
-        at = _skip(content, at)
-        if content.startswith(",", at):
-            at = _skip(content, at + 1)
-        elif not content.startswith("]", at):
-            raise _broken(text, content, at, "expected ',' or ']'")
-
-
-def _parsed(text: TextFile, content: str, at: int) -> tuple[Any, int]:
+def _by_json(line: str) -> dict[str, Any] | Unusable:
+    """What Python's own parser makes of a line: it also takes NaN and integers of any size."""
     try:
-        return json.JSONDecoder().raw_decode(content, at)
-    except json.JSONDecodeError as error:
-        raise _broken(text, content, error.pos, error.msg) from None
+        value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise _broken(text, content, at, _message(error)) from None
+        return Unusable("not JSON", f"{message(error)}: {mended(line.strip()[:200])}")
+    return _fields(mended(value) if "\\u" in line else value)
 
 
-def _broken(text: TextFile, content: str, at: int, what: str) -> DataError:
-    line = content.count("\n", 0, at) + 1
-    column = at - content.rfind("\n", 0, at)
-    if not content[at:].strip():
-        return DataError(
-            f"{text.path}, line {line}: the JSON document ends before it is complete",
-            "The export or copy did not finish; make it again.",
-        )
-    return DataError(
-        f"{text.path}, line {line}, column {column}: not JSON ({what})",
-        "Correct that place, or export the file again.",
-    )
+# Documents ---------------------------------------------------------------------------------------
 
 
-def _skip(content: str, at: int) -> int:
-    while at < len(content) and content[at] in " \t\r\n":
-        at += 1
-    return at
+def _array(text: TextFile) -> Iterator[Record]:
+    """Elements one by one, so that a large file never stands in memory as a whole."""
+    with text.chunks() as chunks:
+        window = Window(chunks, text.label)
+        window.skip("[")
+        number = 0
+        while window.peek() != "]":
+            number += 1
+            yield Record(number, _fields(window.value()))
+            if window.peek() == ",":
+                window.skip(",")
+            elif window.peek() != "]":
+                raise window.broken("expected ',' or ']'")
+        window.skip("]")
+        if window.peek():
+            raise window.broken("something follows the end of the array")
+
+
+def _objects(text: TextFile) -> Iterator[Record]:
+    """An object that holds the rows, one row alone, or several one after another."""
+    with text.chunks() as chunks:
+        window = Window(chunks, text.label)
+        value = window.value()
+        several = window.peek()
+        rows = [value] if several else _rows_of(value)
+        for number, item in enumerate(rows, start=1):
+            yield Record(number, _fields(item))
+        number = 1
+        while several:
+            if several == ",":
+                window.skip(",")
+            number += 1
+            yield Record(number, _fields(window.value()))
+            several = window.peek()
 
 
 def _rows_of(value: Any) -> list[Any]:
@@ -116,13 +161,13 @@ def _rows_of(value: Any) -> list[Any]:
     return [value]
 
 
+# Values ------------------------------------------------------------------------------------------
+
+
 def _fields(value: Any) -> dict[str, Any] | Unusable:
-    if isinstance(value, dict):
-        return value
-    return Unusable("not a JSON object", f"found {type(value).__name__}: {str(value)[:200]}")
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if not isinstance(value, dict):
+        found = f"found {type(value).__name__}: {str(value)[:200]}"
+        return Unusable("not a JSON object", found)
+    if len(value) > MAX_COLUMNS:
+        return Unusable("too many fields", f"{len(value):,}; at most {MAX_COLUMNS:,} are read")
+    return value

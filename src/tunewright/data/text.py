@@ -3,40 +3,23 @@
 from __future__ import annotations
 
 import codecs
-import re
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from tunewright.core.errors import ConfigError, DataError
-from tunewright.data.signatures import recognise
+from tunewright.data import encodings
+from tunewright.data.encodings import HEAD, shown
+from tunewright.data.signatures import TEXT, read_head, recognise
 
+MAX_LINE = 1 << 24
+"""Characters in the longest line that is read; more than that is no row of anything."""
 _CHUNK = 1 << 20
-_HEAD = 1 << 16
-_BOMS: tuple[tuple[bytes, str], ...] = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (b"\x84\x31\x95\x33", "gb18030"),
-)
-# GB18030 is a superset of the older names, and of what programs really wrote under them.
-_WIDER = {"gbk": "gb18030", "gb2312": "gb18030", "cp936": "gb18030", "utf-8": "utf-8-sig"}
-_NAMES = {"utf-8-sig": "UTF-8", "gb18030": "GB18030", "utf-16": "UTF-16", "utf-32": "UTF-32"}
-_UTF8_SEQUENCE = re.compile(
-    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
-)
-_NOT_ASCII = re.compile(rb"[\x80-\xff]")
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-# The commonest characters of running Chinese; text decoded wrongly has almost none of them.
-_COMMON = frozenset(
-    "的一是不了在人有我他这个们中来上大为和国地到以说时要就出会可也你对生能而子那得于着下"
-)
-_OTHERS = ("big5", "shift_jis", "euc_kr", "cp1252")
 
 
 @dataclass(frozen=True)
@@ -48,7 +31,10 @@ class TextFile:
         encoding: Python's codec name.
         reason: how the encoding was found; a kind of fact.
         line_count: ends of lines in it.
-        nul_bytes: stray NUL characters, which ``lines`` leaves out.
+        nul_bytes: stray NUL characters, which ``lines`` and ``chunks`` leave out.
+        lone_returns: whether a carriage return stands alone somewhere, as old systems end lines.
+        long_line: number of the first line that may exceed ``MAX_LINE``, else 0.
+        label: what messages call it.
     """
 
     path: Path
@@ -56,29 +42,63 @@ class TextFile:
     reason: str
     line_count: int
     nul_bytes: int = 0
+    lone_returns: bool = False
+    long_line: int = 0
+    label: str = ""
 
     @property
     def encoding_name(self) -> str:
         """The encoding as people write it, e.g. ``GB18030``."""
-        return _NAMES.get(self.encoding, self.encoding.upper())
+        return shown(self.encoding)
 
     @contextmanager
     def lines(self) -> Iterator[Iterator[str]]:
         r"""A stream of lines with their ends as they are: ``\n``, ``\r\n`` or ``\r``.
 
+        A line beyond ``MAX_LINE`` is given as an empty string, which no other line is.
+
         Raises:
             DataError: a byte that the encoding cannot read, met on the way.
         """
-        try:
-            with open(self.path, encoding=self.encoding, newline="") as file:
-                yield (line.replace("\0", "") for line in file) if self.nul_bytes else file
-        except UnicodeDecodeError:
-            raise _unreadable(self.path, self.encoding) from None
+        with self._open() as file:
+            lines: Iterator[str] = _bounded(file) if self.long_line else file
+            yield (line.replace("\0", "") for line in lines) if self.nul_bytes else lines
+
+    @contextmanager
+    def chunks(self, size: int = _CHUNK) -> Iterator[Iterator[str]]:
+        """A stream of pieces of ``size`` characters, wherever lines end.
+
+        Raises:
+            DataError: as ``lines``.
+        """
+        with self._open() as file:
+            pieces = iter(partial(file.read, size), "")
+            yield (piece.replace("\0", "") for piece in pieces) if self.nul_bytes else pieces
 
     def head(self, count: int) -> list[str]:
-        """The first lines that are not blank."""
-        with self.lines() as lines:
-            return list(islice((line for line in lines if line.strip()), count))
+        """The first lines that are not blank, as far as the first million characters reach."""
+        with self.chunks() as chunks:
+            start = next(chunks, "")
+        lines = io.StringIO(start, newline="")
+        return list(islice((line for line in lines if line.strip()), count))
+
+    @contextmanager
+    def _open(self) -> Iterator[IO[str]]:
+        try:
+            with open(self.path, encoding=self.encoding, newline="") as file:
+                yield file
+        except UnicodeDecodeError:
+            raise _unreadable(self.path, self.encoding, self.label) from None
+
+
+def _bounded(file: IO[str]) -> Iterator[str]:
+    while line := file.readline(MAX_LINE):
+        if len(line) < MAX_LINE:
+            yield line
+            continue
+        while line and not line.endswith(("\n", "\r")):
+            line = file.readline(MAX_LINE)
+        yield ""
 
 
 @dataclass(frozen=True)
@@ -90,61 +110,72 @@ class _Break:
     at_end: bool
 
 
+@dataclass
+class _Tally:
+    """What is counted while a file's bytes (of a wide encoding: its text as UTF-8) go by."""
+
+    lines: int = 0
+    nul: int = 0
+    returns: int = 0
+    pairs: int = 0
+    long_line: int = 0
+    _open: int = field(default=0, repr=False)
+    _last: bytes = field(default=b"", repr=False)
+
+    def add(self, chunk: bytes) -> None:
+        """Count a chunk; lines within one chunk are short, so only its edges are looked at."""
+        first = min((at for at in (chunk.find(b"\n"), chunk.find(b"\r")) if at >= 0), default=-1)
+        self._open += len(chunk) if first < 0 else first
+        if self._open > MAX_LINE and not self.long_line:
+            self.long_line = self.lines + self.returns - self.pairs + 1
+        if first >= 0:
+            self._open = len(chunk) - 1 - max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        self.lines += chunk.count(b"\n")
+        self.nul += chunk.count(0)
+        if b"\r" in chunk or self._last == b"\r":
+            self.returns += chunk.count(b"\r")
+            self.pairs += chunk.count(b"\r\n") + (self._last == b"\r" and chunk[:1] == b"\n")
+        self._last = chunk[-1:]
+
+
 class _Scan(NamedTuple):
-    nul_bytes: int
-    line_count: int
+    tally: _Tally
     broken: _Break | None
 
 
-def open_text(path: Path, encoding: str | None = None) -> TextFile:
-    """Find a file's encoding: by byte order mark, UTF-8, UTF-16 without mark, then GB18030.
+def open_text(path: Path, encoding: str | None = None, label: str = "") -> TextFile:
+    """Find a file's encoding: byte order mark, UTF-8, UTF-16 without mark, then GB18030 or Big5.
 
     Args:
         path: the file.
         encoding: the encoding to insist on.
+        label: what messages call the file; its path when empty.
 
     Raises:
         DataError: missing, a folder, unreadable, empty, not text, or text that no encoding
             fits, with the byte and line where it breaks.
         ConfigError: ``encoding`` is not the name of one.
     """
-    head = _read_head(path)
-    found = recognise(path, head)
-    if found:
-        raise DataError(f"{path}: this is {found[0]}, not a text file", found[1])
+    label = label or str(path)
+    head = read_head(path, label)
+    kind = recognise(path, head)
+    if kind is not TEXT:
+        raise DataError(f"{label}: this is {kind.what}, not a text file", kind.advice)
     if not head.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0"):
-        raise DataError(f"{path}: the file is empty", "Check that the export finished.")
+        raise EmptyFileError(f"{label}: the file is empty", "Check that the export finished.")
     if encoding is not None:
-        return _insisted(path, encoding)
-    for mark, name in _BOMS:
+        return _insisted(path, encoding, label)
+    for mark, name in encodings.BOMS:
         if head.startswith(mark):
-            return _checked(path, name, "byte order mark")
-    return _without_mark(path, head)
+            return _checked(path, name, "byte order mark", label)
+    return _without_mark(path, head, label)
 
 
-def _read_head(path: Path) -> bytes:
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise DataError(
-                f"{path}: this is a pipe or a device, which can be read only once",
-                "Save what it gives to a file first.",
-            )
-        with open(path, "rb") as file:
-            return file.read(_HEAD)
-    except FileNotFoundError:
-        hint = f"The folder {path.absolute().parent} does not exist."
-        if path.absolute().parent.is_dir():
-            hint = f"Look at the names in {path.absolute().parent}."
-        raise DataError(f"{path}: there is no such file", hint) from None
-    except IsADirectoryError:
-        raise DataError(f"{path}: this is a folder", "Name the files in it one by one.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise DataError(f"{str(path)!r}: not a file's name ({error})") from None
+class EmptyFileError(DataError):
+    """A file without content; in a folder of files it is passed over with a note."""
 
 
-def _insisted(path: Path, encoding: str) -> TextFile:
+def _insisted(path: Path, encoding: str, label: str) -> TextFile:
     try:
         name = codecs.lookup(encoding).name
         "".encode(name)
@@ -153,173 +184,125 @@ def _insisted(path: Path, encoding: str) -> TextFile:
             f"option 'encoding': {encoding!r} is not a text encoding",
             "Usual ones: utf-8, gb18030, utf-16, big5, shift_jis, cp1252.",
         ) from None
-    return _checked(path, _WIDER.get(name, name), "as given")
+    return _checked(path, encodings.canonical(name), "as given", label)
 
 
-def _checked(path: Path, encoding: str, reason: str) -> TextFile:
-    scan = _scan(path, encoding)
-    broken = scan.broken
+def _file(path: Path, codec: str, reason: str, tally: _Tally, label: str) -> TextFile:
+    lone = tally.returns > tally.pairs
+    lines = tally.lines + tally.returns - tally.pairs
+    return TextFile(path, codec, reason, lines, tally.nul, lone, tally.long_line, label)
+
+
+def _checked(path: Path, codec: str, reason: str, label: str) -> TextFile:
+    tally, broken = _scan(path, codec)
     if broken is None:
-        nul = 0 if encoding.startswith(("utf-16", "utf-32")) else scan.nul_bytes
-        return TextFile(path, encoding, reason, scan.line_count, nul)
-    name = _NAMES.get(encoding, encoding)
+        return _file(path, codec, reason, tally, label)
     if broken.at_end:
-        raise _cut_off(path, name, broken)
+        raise _cut_off(label, shown(codec), broken)
     raise DataError(
-        f"{path}, line {broken.line}: byte {broken.byte} is not valid {name} "
+        f"{label}, line {broken.line}: byte {broken.byte} is not valid {shown(codec)} "
         f"(the encoding {'that was asked for' if reason == 'as given' else 'of its ' + reason})",
         "Leave the encoding out to have it found, or export the file again as UTF-8.",
     )
 
 
-def _without_mark(path: Path, head: bytes) -> TextFile:
+def _without_mark(path: Path, head: bytes, label: str) -> TextFile:
     nul_share = head.count(0) / len(head)
-    wide = _utf16_without_mark(head)
+    wide = encodings.utf16_without_mark(head)
     if wide and nul_share > 0.2:
-        return _checked(path, wide, "its NUL bytes")
-    scan = _scan(path, "utf-8")
-    if scan.broken is None:
-        if nul_share > 0.05 or len(_CONTROL.findall(head)) > 0.05 * len(head):
-            raise _binary(path)
-        return TextFile(path, "utf-8", "valid UTF-8", scan.line_count, scan.nul_bytes)
+        return _checked(path, wide, "its NUL bytes", label)
+    tally, broken = _scan(path, "utf-8")
+    if broken is None:
+        if nul_share > 0.05 or encodings.is_binary(head):
+            raise _binary(label)
+        return _file(path, "utf-8", "valid UTF-8", tally, label)
     if wide:
-        return _checked(path, wide, "its NUL bytes")
-    if _mostly_utf8(path, scan.broken):
-        raise _damaged_utf8(path, scan.broken)
-    return _gb18030(path, head, scan.broken)
+        return _checked(path, wide, "its NUL bytes", label)
+    if encodings.mostly_utf8(_around(path, broken.byte), broken.at_end):
+        raise _damaged_utf8(label, broken)
+    return _chinese(path, head, broken, label)
 
 
-def _scan(path: Path, encoding: str) -> _Scan:
-    """Read a file once, chunk by chunk, up to the first byte that ``encoding`` cannot read."""
-    decoder = codecs.getincrementaldecoder(encoding)("strict")
-    read = lines = nul = 0
+def _scan(path: Path, codec: str) -> _Scan:
+    """Read a file once, chunk by chunk, up to the first byte that the codec cannot read."""
+    decoder = codecs.getincrementaldecoder(codec)("strict")
+    wide, tally, read = encodings.is_wide(codec), _Tally(), 0
     with open(path, "rb") as file:
         while True:
             chunk = file.read(_CHUNK)
             read += len(chunk)
-            nul += chunk.count(0)
             try:
-                lines += decoder.decode(chunk, final=not chunk).count("\n")
+                text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                good = error.object[: error.start].decode(encoding, "ignore")
+                good = error.object[: error.start].decode(codec, "ignore")
                 byte = read - len(error.object) + error.start
-                broken = _Break(byte, 1 + lines + good.count("\n"), at_end=not chunk)
-                return _Scan(nul, lines, broken)
+                line = 1 + tally.lines + good.count("\n")
+                return _Scan(tally, _Break(byte, line, at_end=not chunk))
             except UnicodeError:  # utf-16 and utf-32 report a missing mark without a position
-                return _Scan(nul, lines, _Break(0, 1, at_end=False))
+                return _Scan(tally, _Break(0, 1, at_end=False))
+            tally.add(text.encode("utf-8", "replace") if wide else chunk)
             if not chunk:
-                return _Scan(nul, lines, None)
+                return _Scan(tally, None)
 
 
-def _utf16_without_mark(head: bytes) -> str | None:
-    """UTF-16 writes the line end with a NUL byte; the right byte order gives readable text."""
-    if 0 not in head:
-        return None
-    even = head[: len(head) & ~1]
-    shares = {n: _readable(even.decode(n, "ignore")) for n in ("utf-16-le", "utf-16-be")}
-    best = max(shares, key=shares.__getitem__)
-    return best if shares[best] > 0.15 else None
-
-
-def _readable(text: str) -> float:
-    """Share of characters that any text in English or Chinese has plenty of."""
-    plain = sum(c in _COMMON or " " <= c <= "~" or c in "\r\n\t，。、？：“”（）" for c in text)
-    return plain / max(1, len(text))
-
-
-def _mostly_utf8(path: Path, broken: _Break) -> bool:
-    """Whether the text around the break is UTF-8 nearly everywhere else.
-
-    UTF-8 read as GB18030 often gives characters without any error, but wrong ones; so a
-    damaged UTF-8 file must be told from a GB18030 file before GB18030 is tried.
-    """
+def _around(path: Path, byte: int) -> bytes:
     with open(path, "rb") as file:
-        file.seek(max(0, broken.byte - _HEAD))
-        sample = file.read(2 * _HEAD)
-    total = len(_NOT_ASCII.findall(sample))
-    valid = sum(len(match) for match in _UTF8_SEQUENCE.findall(sample))
-    # Measured on GB18030 text: 36 % of its bytes look like UTF-8, at most 50 % in any 300.
-    return valid >= 3 if broken.at_end else valid >= 6 and valid > 0.75 * total
+        file.seek(max(0, byte - HEAD))
+        return file.read(2 * HEAD)
 
 
-def _gb18030(path: Path, head: bytes, utf8: _Break) -> TextFile:
-    """GB18030, judged by its beginning; reading it to the end is the proof (see ``lines``)."""
-    if len(_CONTROL.findall(head)) > 0.05 * len(head):
-        raise _binary(path)
-    try:
-        text = codecs.getincrementaldecoder("gb18030")("strict").decode(head)
-    except UnicodeDecodeError:
-        raise _unreadable(path, "gb18030") from None
-    if not _reads_well(text):
+def _chinese(path: Path, head: bytes, utf8: _Break, label: str) -> TextFile:
+    """GB18030 or Big5, judged by the beginning; reading it all is the proof (see ``lines``)."""
+    if encodings.is_binary(head):
+        raise _binary(label)
+    codec = encodings.chinese_codec(head)
+    if codec is None:
+        raise _unreadable(path, "gb18030", label)
+    if not encodings.reads_well(head, codec):
         raise DataError(
-            f"{path}: the text is not UTF-8 (breaks at byte {utf8.byte}, line {utf8.line}), and "
-            "read as GB18030 it does not look like Chinese",
-            f"{_candidates(head)} If it is GB18030 after all: --encoding gb18030.",
+            f"{label}: the text is not UTF-8 (breaks at byte {utf8.byte}, line {utf8.line}), and "
+            f"read as {shown(codec)} it does not look like Chinese",
+            f"{encodings.candidates(head)} If it is GB18030 after all: --encoding gb18030.",
         )
-    lines, nul = _count_bytes(path)
-    return TextFile(path, "gb18030", "reads as GB18030", lines, nul)
+    tally = _Tally()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            tally.add(chunk)
+    reason = "reads as Big5" if codec == "big5hkscs" else "reads as GB18030"
+    return _file(path, codec, reason, tally, label)
 
 
-def _unreadable(path: Path, encoding: str) -> DataError:
+def _unreadable(path: Path, codec: str, label: str) -> DataError:
     """What to say about a file whose encoding, found from its beginning, breaks further on."""
-    broken = _scan(path, encoding).broken or _Break(0, 1, at_end=False)
+    broken = _scan(path, codec).broken or _Break(0, 1, at_end=False)
     if broken.at_end:
-        return _cut_off(path, _NAMES.get(encoding, encoding), broken)
+        return _cut_off(label, shown(codec), broken)
     utf8 = _scan(path, "utf-8").broken or broken
     return DataError(
-        f"{path}, line {broken.line}: the text is neither UTF-8 (breaks at byte {utf8.byte}, "
-        f"line {utf8.line}) nor {_NAMES.get(encoding, encoding)} (breaks at byte {broken.byte})",
-        f"{_candidates(_read_head(path))} Or export it again as UTF-8.",
+        f"{label}, line {broken.line}: the text is neither UTF-8 (breaks at byte {utf8.byte}, "
+        f"line {utf8.line}) nor {shown(codec)} (breaks at byte {broken.byte})",
+        f"{encodings.candidates(read_head(path, label))} Or export it again as UTF-8.",
     )
 
 
-def _count_bytes(path: Path) -> tuple[int, int]:
-    """``(line ends, NUL bytes)``; neither is ever a part of a longer GB18030 character."""
-    lines = nul = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            lines += chunk.count(b"\n")
-            nul += chunk.count(0)
-    return lines, nul
-
-
-def _reads_well(text: str) -> bool:
-    """Whether decoded text looks like Chinese; too little of it proves nothing and passes."""
-    wide = [character for character in text if character >= "\u2e80"]
-    if len(wide) < 100:
-        return True
-    return sum(character in _COMMON for character in wide) >= 0.02 * len(wide)
-
-
-def _candidates(head: bytes) -> str:
-    fitting = []
-    for name in _OTHERS:
-        try:
-            codecs.getincrementaldecoder(name)("strict").decode(head)
-        except UnicodeDecodeError:
-            continue
-        fitting.append(f"--encoding {name}")
-    return f"Name the encoding, e.g. {', '.join(fitting or ['--encoding cp1252'])}."
-
-
-def _damaged_utf8(path: Path, broken: _Break) -> DataError:
+def _damaged_utf8(label: str, broken: _Break) -> DataError:
     if broken.at_end:
-        return _cut_off(path, "UTF-8", broken)
+        return _cut_off(label, "UTF-8", broken)
     return DataError(
-        f"{path}, line {broken.line}: byte {broken.byte} is not valid UTF-8, although the text "
+        f"{label}, line {broken.line}: byte {broken.byte} is not valid UTF-8, although the text "
         "around it is",
         "The file is damaged there, or two encodings were glued together. Export it again, or "
         "correct that line in an editor.",
     )
 
 
-def _cut_off(path: Path, name: str, broken: _Break) -> DataError:
+def _cut_off(label: str, name: str, broken: _Break) -> DataError:
     return DataError(
-        f"{path}, line {broken.line}: ends in the middle of a character at byte {broken.byte}; "
+        f"{label}, line {broken.line}: ends in the middle of a character at byte {broken.byte}; "
         f"it looks like a cut-off {name} file",
         "The export or copy did not finish; make it again.",
     )
 
 
-def _binary(path: Path) -> DataError:
-    return DataError(f"{path}: this is binary data, not a text file", "Export it as CSV or JSONL.")
+def _binary(label: str) -> DataError:
+    return DataError(f"{label}: this is binary data, not a text file", "Export it as CSV or JSONL.")
