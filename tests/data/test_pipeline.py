@@ -140,4 +140,4 @@ def test_every_check_of_the_table_can_be_set_and_speaks_both_languages() -> None
         for language in ("en", "zh"):
             assert check.title[language]
             assert check.says[language]
-            assert set(check.does[language]) == set(check.actions)
+            assert all(check.does[action][language] for action in check.actions)

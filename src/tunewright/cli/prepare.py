@@ -99,7 +99,7 @@ def _asked(config: PrepareConfig, store: Store, terminal: Terminal) -> PrepareCo
         for example in finding.examples[:2]:
             terminal.say(f"    {example.file}, row {example.row}: {example.text[:100]}")
         for action in check.actions:
-            terminal.say(f"  {action}: {check.does[language][action]}")
+            terminal.say(f"  {action}: {check.does[action][language]}")
         with terminal.paused():
             chosen[check.name] = click.prompt(
                 "What to do?", type=click.Choice(check.actions), default=finding.action, err=True

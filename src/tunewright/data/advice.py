@@ -49,7 +49,7 @@ def finding_json(finding: Finding, check: Check) -> dict[str, Any]:
         "option": option,
         "title": dict(check.title),
         "says": {lang: text.format(**finding.facts) for lang, text in check.says.items()},
-        "does": {lang: dict(texts) for lang, texts in check.does.items()},
+        "does": {action: dict(texts) for action, texts in check.does.items()},
         "facts": dict(finding.facts),
         "examples": [
             {
@@ -93,7 +93,7 @@ def on_finding(finding: Mapping[str, Any], words: Words) -> Advice:
         finding["title"][language],
         finding["says"][language],
         # A check without an option only looks.
-        labels["action"].format(does=finding["does"][language][action])
+        labels["action"].format(does=finding["does"][action][language])
         if finding["option"]
         else "",
         # The first action is the recommended one.

@@ -164,7 +164,7 @@ def flow_chart(report: Row, words: Words) -> Markup:
 def card(finding: Row, read: int, words: Words) -> Card:
     """One finding as the page shows it."""
     language = words.labels["language"]
-    does = finding["does"][language]
+    does = {action: texts[language] for action, texts in finding["does"].items()}
     option, actions = finding["option"], finding["actions"]
     choices = [
         Choice(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from tunewright.config.data import PrepareConfig
+from tunewright.data.normal import near_key
 from tunewright.data.records import Draft, Turn
 from tunewright.model.rendering import Renderer
 
@@ -34,6 +36,12 @@ class Corpus:
         return pl.Series("question", [d.question for d in self.drafts], dtype=pl.String)
 
     @cached_property
+    def question_keys(self) -> pl.Series:
+        """``near_key`` of every row's question, as strings; (rows,)."""
+        keys = [near_key(question) for question in self.questions.to_list()]
+        return pl.Series("key", keys, dtype=pl.String)
+
+    @cached_property
     def answers(self) -> pl.Series:
         """Every row's assistant turns joined by newlines, as strings; (rows,)."""
         return pl.Series("answer", [d.answer for d in self.drafts], dtype=pl.String)
@@ -43,6 +51,16 @@ class Corpus:
         """All text of every row: each turn, tool results and worse answers included; (rows,)."""
         texts = ["\n".join(t.text for t in (*d.turns, *d.rejected)) for d in self.drafts]
         return pl.Series("text", texts, dtype=pl.String)
+
+    def without(self, rows: Iterable[int]) -> Corpus:
+        """The corpus after these rows have left; columns that were made need not be made anew."""
+        stays = np.ones(len(self.drafts), np.bool_)
+        stays[list(rows)] = False
+        left = Corpus([self.drafts[row] for row in np.flatnonzero(stays).tolist()])
+        for name, column in vars(self).items():
+            if isinstance(column, pl.Series):
+                vars(left)[name] = column.filter(stays)
+        return left
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,7 @@ class Check:
         kinds: the kinds of rows it understands.
         title: its heading, by language.
         says: what it found, by language; ``str.format`` with the finding's facts.
-        does: by language, what each action does, as the end of "Tunewright will …" / "处理：…".
+        does: what each action does, by action and then by language, as the end of "Tunewright will …" / "处理：…".
     """
 
     name: str
