@@ -2,45 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener
-from tunewright.core.messages import Conversation
-from tunewright.data.records import Draft
+from tunewright.core.messages import Conversation, RowKind
+from tunewright.data.records import Draft, Turn
 from tunewright.model.rendering import Renderer
 
 _BATCH = 256
+REFUSED = "refused by the chat template"
+ALIKE = "both answers are the same"
 
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """Tokens of a rendered row and how many of them are learned; or why it cannot be rendered."""
+    """What a row measures, or why it cannot be used.
+
+    Attributes:
+        tokens: of the whole row; of a preference with the longer one of its answers.
+        supervised: how many of them are learned; of a preference the tokens of both answers.
+        refusal: why it cannot be rendered, or an empty string.
+        reason: the fixed phrase that a refused row is counted under.
+    """
 
     tokens: int
     supervised: int
     refusal: str = ""
+    reason: str = REFUSED
 
 
 def measure(drafts: Sequence[Draft], renderer: Renderer, listen: Listener) -> list[Length]:
     """Render every row and keep only its lengths, in the order given."""
     lengths: list[Length] = []
     for start in range(0, len(drafts), _BATCH):
-        batch = [draft.conversation() for draft in drafts[start : start + _BATCH]]
-        lengths += _measure_batch(batch, renderer)
+        batch = drafts[start : start + _BATCH]
+        for kind, rows in groupby(batch, key=lambda draft: draft.kind):
+            lengths += _measured([*rows], _KINDS[kind], renderer)
         done = {"stage": "measure", "done": len(lengths), "total": len(drafts)}
         listen(Event(kind="progress", data=done))
     return lengths
 
 
-def _measure_batch(batch: list[Conversation], renderer: Renderer) -> list[Length]:
+def worse_conversation(draft: Draft) -> Conversation:
+    """A preference's prompt with the worse answer in the place of the better one.
+
+    The better answer is the last turn; what stands before it is the prompt of both.
+    """
+    return _conversation(draft, (*draft.turns[:-1], *draft.rejected))
+
+
+_Measure = Callable[[Sequence[Draft], Renderer], list[Length]]
+
+
+def _measured(batch: list[Draft], kind: _Measure, renderer: Renderer) -> list[Length]:
     try:
-        return [Length(len(r.ids), sum(r.mask)) for r in renderer.render_many(batch)]
+        return kind(batch, renderer)
     except DataError as error:
         if len(batch) == 1:  # one row that the base's template refuses spoils no other
             return [Length(0, 0, error.message)]
-    return [length for row in batch for length in _measure_batch([row], renderer)]
+    return [length for draft in batch for length in _measured([draft], kind, renderer)]
+
+
+def _conversations(batch: Sequence[Draft], renderer: Renderer) -> list[Length]:
+    rendered = renderer.render_many([draft.conversation() for draft in batch])
+    return [Length(len(row.ids), sum(row.mask)) for row in rendered]
+
+
+def _preferences(batch: Sequence[Draft], renderer: Renderer) -> list[Length]:
+    better = renderer.render_many([_answer_alone(draft, draft.turns[-1:]) for draft in batch])
+    worse = renderer.render_many([_answer_alone(draft, draft.rejected) for draft in batch])
+    lengths = []
+    for one, other in zip(better, worse, strict=True):
+        if one.ids == other.ids:
+            lengths.append(Length(0, 0, "to the base both answers are the same tokens", ALIKE))
+        else:
+            longer = max(len(one.ids), len(other.ids))
+            lengths.append(Length(longer, sum(one.mask) + sum(other.mask)))
+    return lengths
+
+
+def _texts(batch: Sequence[Draft], renderer: Renderer) -> list[Length]:
+    counts = renderer.count_texts([draft.turns[0].text for draft in batch])
+    return [Length(count, count) for count in counts]
+
+
+_KINDS: dict[RowKind, _Measure] = {
+    "conversation": _conversations,
+    "preference": _preferences,
+    "rating": _conversations,
+    "text": _texts,
+}
+
+
+def _answer_alone(draft: Draft, answer: Sequence[Turn]) -> Conversation:
+    """Prompt and answer, with earlier answers out of the loss: a preference is about the last."""
+    prompt = (t._replace(weight=0) if t.role == "assistant" else t for t in draft.turns[:-1])
+    return _conversation(draft, (*prompt, *answer))
+
+
+def _conversation(draft: Draft, turns: Sequence[Turn]) -> Conversation:
+    messages = tuple(turn.message() for turn in turns)
+    return Conversation.model_construct(messages=messages, tools=draft.tools)
 
 
 def summary(lengths: Sequence[Length]) -> dict[str, int]:

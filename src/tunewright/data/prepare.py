@@ -146,7 +146,7 @@ def _fitting(
     fitting = []
     for draft, length in zip(drafts, lengths, strict=True):
         if length.refusal:
-            collection.drop(draft, "refused by the chat template", length.refusal)
+            collection.drop(draft, length.reason, length.refusal)
         elif length.tokens > limit:
             collection.drop(draft, "longer than the context", f"{length.tokens} tokens")
         elif not length.supervised:
