@@ -47,7 +47,7 @@ class ChecksConfig(StageConfig):
     """Several answers to one question: which of them is kept."""
     boilerplate: Literal["cap", "keep", "drop"] | None = None
     """The same short answer to very many questions."""
-    leakage: Literal["drop", "keep"] | None = None
+    leakage: Literal["exact", "drop", "keep"] | None = None
     """Training rows that nearly repeat a question of a named test set."""
     near: float = Field(default=0.8, gt=0.3, le=1)
     """Jaccard similarity from which two questions count as near."""
