@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.serving import GenerationConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 
@@ -22,6 +23,9 @@ ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 BEGIN, END = "<!-- tree: made by python -m tools.docs -->\n", "<!-- end of tree -->\n"
 COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("prepare", PrepareConfig),
+    ("generate questions", QuestionsConfig),
+    ("generate texts", TextsConfig),
+    ("generate paraphrases", ParaphrasesConfig),
     ("train", TrainConfig),
     ("evaluate", EvaluateConfig),
     ("chat", GenerationConfig),

@@ -9,11 +9,15 @@ import pytest
 from tunewright.config.base import merge, option_names, parse_settings, read_recipe
 from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.serving import GenerationConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 from tunewright.core.errors import ConfigError
 
-CONFIGS = (PrepareConfig, TrainConfig, EvaluateConfig, GenerationConfig, ServeConfig)
+CONFIGS = (
+    *(PrepareConfig, QuestionsConfig, TextsConfig, ParaphrasesConfig),
+    *(TrainConfig, EvaluateConfig, GenerationConfig, ServeConfig),
+)
 
 
 @pytest.mark.parametrize(

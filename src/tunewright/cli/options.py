@@ -121,7 +121,8 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     kind, many = _click_type(field.annotation)
     if kind is bool:
         flag += "/--no-" + flag.removeprefix("--")
-    default = "" if field.default in (None, ()) or field.is_required() else f" [{_shown(field)}]"
+    value = field.get_default(call_default_factory=True)
+    default = "" if field.is_required() or value in (None, (), {}) else f" [{_shown(field)}]"
     options: dict[str, Any] = {"default": None, "help": f"{field.description}{default}"}
     if kind is dict:
         options |= {"multiple": True, "metavar": "KEY=VALUE", "callback": _pairs}

@@ -57,6 +57,10 @@ class ServingError(TunewrightError):
     """An engine or a port that could not be started, or stopped answering."""
 
 
+class EndpointError(TunewrightError):
+    """A model's API elsewhere that refused us or gave no answers; what it did answer is kept."""
+
+
 class Interrupted(TunewrightError):  # noqa: N818 - it is no fault
     """The user asked a stage to stop; its state is saved and the hint says how to go on."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -21,6 +21,8 @@ class Settings:
     huggingface_endpoint: str = "https://huggingface.co"
     huggingface_token: str | None = None
     modelscope_endpoint: str = "https://www.modelscope.cn"
+    endpoint_key: str | None = field(default=None, repr=False)
+    openai_key: str | None = field(default=None, repr=False)
     organization: str = "local"
     language: str = "en"
 
@@ -36,6 +38,8 @@ def read_settings(home: Path | None = None) -> Settings:
         huggingface_endpoint=env.get("HF_ENDPOINT") or "https://huggingface.co",
         huggingface_token=env.get("HF_TOKEN") or None,
         modelscope_endpoint=env.get("MODELSCOPE_ENDPOINT") or "https://www.modelscope.cn",
+        endpoint_key=env.get("TUNEWRIGHT_ENDPOINT_KEY") or None,
+        openai_key=env.get("OPENAI_API_KEY") or None,
         organization=env.get("TUNEWRIGHT_ORGANIZATION") or "local",
         language="zh" if locale.lower().startswith("zh") else "en",
     )

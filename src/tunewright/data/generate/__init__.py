@@ -1,0 +1,1 @@
+"""Rows made with the help of a language model: questions, texts and paraphrases."""
