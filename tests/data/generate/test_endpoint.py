@@ -12,7 +12,7 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.settings import Settings, read_settings
 from tunewright.data.generate.address import find_address
 from tunewright.data.generate.dialect import Dialect, adapted
-from tunewright.data.generate.estimate import text_tokens
+from tunewright.data.generate.estimate import token_counter
 from tunewright.data.generate.refusals import LONGEST_WAIT, pause, retry_after, said
 
 
@@ -164,9 +164,15 @@ def test_no_form_is_tried_twice() -> None:
         assert adapted(weak, error("no", param)) is None
 
 
-def test_token_estimates_are_near_what_tokenizers_give() -> None:
-    # Lengths by o200k_base: 23 for the English, 16 for the Chinese sentence.
-    english = "The tenant may end the lease with thirty days' written notice, unless both agree."
-    chinese = "押金应当在租期结束后七日内退还给承租人。"
-    assert 16 <= text_tokens(english) <= 32
-    assert 12 <= text_tokens(chinese) <= 24
+def test_tokens_are_estimated_by_characters_or_counted_by_a_base(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, offline=True)
+    by_characters = token_counter(config("http://x.example"), settings)
+    by_base = token_counter(config("http://x.example", base="nano"), settings)
+    for text in (
+        "The tenant may end the lease with thirty days' written notice, unless both agree." * 9,
+        "押金应当在租期结束后七日内退还给承租人，出租人只能扣除有凭证的维修费。" * 9,
+    ):
+        messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": text})
+        counted = by_base(messages)
+        assert counted != by_characters(messages)
+        assert 0.6 * counted < by_characters(messages) < 1.8 * counted
