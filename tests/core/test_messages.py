@@ -5,10 +5,20 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from tunewright.core.dataset_io import read_rows, write_rows
+from tunewright.core.dataset_io import read_passages, read_rows, write_rows
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, EventLog
-from tunewright.core.messages import Conversation, Message, Row, Source, conversation, supervised
+from tunewright.core.messages import (
+    Conversation,
+    Message,
+    Passage,
+    Row,
+    Source,
+    ToolCall,
+    conversation,
+    supervised,
+    tool_name,
+)
 
 
 def make_row(*turns, **fields) -> Row:
@@ -42,6 +52,64 @@ def test_rows_survive_the_file(tmp_path: Path) -> None:
     assert read_rows(tmp_path, "train") == rows
     assert read_rows(tmp_path, "dev") == []
     assert supervised(rows) == rows[:1]
+
+
+TIME = {"type": "function", "function": {"name": "get_time", "parameters": {"x": [1, None]}}}
+
+
+def test_calls_tools_preferences_and_ratings_survive_the_file(tmp_path: Path) -> None:
+    call = ToolCall(name="get_time", arguments='{"zone": "北京"}', id="c1")
+    talk = Conversation(
+        messages=(
+            Message(role="user", content="The time?"),
+            Message(role="assistant", content="", tool_calls=(call,)),
+            Message(role="tool", content="noon", tool_call_id="c1", name="get_time"),
+            Message(role="assistant", content="Noon.", weight=0),
+        ),
+        tools=(TIME,),
+    )
+    worse = (Message(role="assistant", content="Midnight."),)
+    source = Source(file="a.jsonl", row=1)
+    rows = [
+        Row(conversation=talk, source=source, group="g"),
+        Row(conversation=talk, source=source, group="g", rejected=worse),
+        Row(conversation=talk, source=source, group="g", desirable=False),
+    ]
+    write_rows(tmp_path / "train.jsonl", rows)
+    assert read_rows(tmp_path, "train") == rows
+    assert call.parsed() == {"zone": "北京"}
+
+
+def test_passages_survive_the_file(tmp_path: Path) -> None:
+    passages = [Passage(text="第一条\n\n", source=Source(file="laws.txt", row=3), group="g")]
+    write_rows(tmp_path / "train.jsonl", passages)
+    assert read_passages(tmp_path, "train") == passages
+    assert read_passages(tmp_path, "dev") == []
+    with pytest.raises(DataError, match=r"train\.jsonl, line 1"):
+        read_rows(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "[]", "null", "{", '{"x": NaN}', '{"x": -Infinity}', '{"x": 1e999}', "[" * 9999],
+)
+def test_arguments_that_are_no_object_are_refused(arguments: str) -> None:
+    with pytest.raises(ValidationError, match="arguments for f are not"):
+        ToolCall(name="f", arguments=arguments)
+
+
+def test_tools_and_calls_stand_where_they_belong() -> None:
+    call = ToolCall(name="f", arguments="{}")
+    with pytest.raises(ValidationError, match="only an assistant"):
+        Message(role="user", content="", tool_calls=(call,))
+    with pytest.raises(ValidationError, match="only a tool"):
+        Message(role="assistant", content="", tool_call_id="c1")
+    with pytest.raises(ValidationError, match="needs the name"):
+        ToolCall(name="", arguments="{}")
+    assert tool_name(TIME) == "get_time"
+    for tool in ({}, {"name": "f"}, {"function": {}}, {"function": {"name": 1}}):
+        with pytest.raises(ValidationError, match="function with a name"):
+            Conversation(messages=(Message(role="user", content="q"),), tools=(tool,))
 
 
 def test_a_damaged_row_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from tunewright.core.dataset_io import write_rows
 from tunewright.core.errors import ConfigError, DataError, NotFoundError
 from tunewright.core.events import Event
 from tunewright.core.files import sha256_file
-from tunewright.core.messages import Row, Source, conversation
+from tunewright.core.messages import (
+    Conversation,
+    Message,
+    Row,
+    Source,
+    ToolCall,
+    conversation,
+)
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.core.store import Store
 from tunewright.evaluation.evaluate import evaluate, read_outputs
@@ -116,6 +123,49 @@ def test_a_limit_and_a_single_responder(
     assert record.gates["improvement"]["passed"] is None
     outputs = read_outputs(store.folder(Evaluation, record.id))
     assert [o["slice"] for o in outputs] == ["easy", "hard", "easy", "hard", "easy"]
+
+
+@pytest.mark.parametrize("content", ["preference", "rating", "text"])
+def test_rows_that_are_no_conversations_are_refused_with_a_way_out(
+    store: Store, stored: Dataset, content: str
+) -> None:
+    other = stored.model_copy(update={"id": "ds_000000000003", "content": content})
+    store.add(other)
+    with pytest.raises(DataError, match="asks the questions of conversations") as caught:
+        evaluate(EvaluateConfig(dataset=other.id, models=("absent",)), store)
+    assert caught.value.hint
+
+
+def test_rows_that_end_with_a_call_are_not_asked_and_it_says_so(
+    store: Store, dataset: Dataset, bases: tuple[str, str]
+) -> None:
+    called = Row(
+        conversation=Conversation(
+            messages=(
+                Message(role="user", content="The time?"),
+                Message(
+                    role="assistant",
+                    content="",
+                    tool_calls=(ToolCall(name="get_time", arguments="{}"),),
+                ),
+            ),
+            tools=({"type": "function", "function": {"name": "get_time"}},),
+        ),
+        source=Source(file="calls.jsonl", row=1),
+        group="c",
+    )
+    with store.stage(Dataset, dataset.id) as folder:
+        write_rows(folder / "test.jsonl", [called, *(row(n, "六个月", "easy") for n in range(3))])
+        write_rows(folder / "train.jsonl", [called])
+    store.add(dataset)
+    events: list[Event] = []
+    config = EvaluateConfig(
+        dataset=dataset.id, models=bases[:1], general=False, max_new_tokens=2, bootstrap=100
+    )
+    record = evaluate(config, store, events.append)
+    assert len(read_outputs(store.folder(Evaluation, record.id))) == 3
+    notes = [event.data["text"] for event in events if event.kind == "note"]
+    assert [note.split(";")[0] for note in notes] == ["1 test rows end with a call of a tool"]
 
 
 def test_mistakes_are_refused_before_a_model_is_loaded(store: Store, stored: Dataset) -> None:

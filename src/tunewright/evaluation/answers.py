@@ -39,6 +39,11 @@ def question_of(row: Row, id: str) -> Question:
     return Question(id, talk.prompt(), talk.answer or "", row.slice, row.group)
 
 
+def in_words(row: Row) -> bool:
+    """Whether a row's final answer is all text: it calls no tool."""
+    return not row.conversation.messages[-1].tool_calls
+
+
 def limited(rows: Sequence[Row], limit: int | None) -> list[int]:
     """Indices of the ``limit`` rows to ask: the first of every slice in turn, in file order."""
     if limit is None or limit >= len(rows):

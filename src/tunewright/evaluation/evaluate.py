@@ -17,9 +17,10 @@ from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import sha256_file, write_json_atomic, write_text_atomic
 from tunewright.core.messages import supervised
 from tunewright.core.records import Dataset, Evaluation
+from tunewright.core.row_kinds import AS_CONVERSATIONS, HOLDS
 from tunewright.core.store import Store
 from tunewright.evaluation import report as reports
-from tunewright.evaluation.answers import Question, Scored, ask, limited, question_of
+from tunewright.evaluation.answers import Question, Scored, ask, in_words, limited, question_of
 from tunewright.evaluation.beside import read_beside
 from tunewright.evaluation.gates import Gate, gates_json, judge, verdict_of
 from tunewright.evaluation.lineage import Origin, curve_of, origin_of
@@ -47,11 +48,12 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
     Raises:
         ConfigError: a responder is named twice.
         NotFoundError, ModelError: the dataset or a responder is unknown or cannot be used.
-        DataError: the dataset holds no test questions.
+        DataError: the dataset holds no test questions, or no conversations at all.
     """
     _refuse_twins(config.models)
     dataset = store.get(Dataset, config.dataset)
-    test = test_questions(store, dataset, config.limit)
+    _refuse_other_rows(dataset)
+    test = test_questions(store, dataset, config.limit, listen)
     beside = read_beside(config.beside, store)
     results, origins = _ask_all(config, store, dataset, test, listen)
     texts = Texts(store.settings.language)
@@ -73,13 +75,22 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
     return record
 
 
-def test_questions(store: Store, dataset: Dataset, limit: int | None) -> list[Question]:
-    """The locked test rows that have a reference answer.
+def test_questions(
+    store: Store, dataset: Dataset, limit: int | None, listen: Listener
+) -> list[Question]:
+    """The locked test rows that have a reference answer, in words that can be compared.
 
     Raises:
         DataError: when there are none.
     """
-    rows = supervised(read_rows(store.folder(Dataset, dataset.id), "test"))
+    found = supervised(read_rows(store.folder(Dataset, dataset.id), "test"))
+    rows = [row for row in found if in_words(row)]
+    if len(rows) < len(found):
+        text = (
+            f"{len(found) - len(rows)} test rows end with a call of a tool; they are not asked, "
+            "for answers are compared as text"
+        )
+        listen(Event(kind="note", data={"text": text}))
     if not rows:
         raise DataError(
             f"dataset {dataset.id} ({dataset.name}) has no test questions with an answer",
@@ -96,6 +107,15 @@ def read_outputs(folder: Path) -> list[dict[str, Any]]:
     """
     with open(folder / OUTPUTS, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def _refuse_other_rows(dataset: Dataset) -> None:
+    if dataset.content != "conversation":
+        raise DataError(
+            f"dataset {dataset.name} holds {HOLDS[dataset.content]}; evaluate asks the questions "
+            "of conversations and compares the answers",
+            AS_CONVERSATIONS[dataset.content],
+        )
 
 
 def _refuse_twins(models: Sequence[str]) -> None:
@@ -148,7 +168,7 @@ def _loaded(store: Store, bases: Mapping[str, Base]) -> Iterator[tuple[str, Text
 def _seen_questions(store: Store, dataset: Dataset, seed: int) -> list[Question]:
     """A sample of the team's own training rows."""
     rows = supervised(read_rows(store.folder(Dataset, dataset.id), "train"))
-    own = [index for index, row in enumerate(rows) if row.origin == "own"]
+    own = [n for n, row in enumerate(rows) if row.origin == "own" and in_words(row)]
     chosen = sorted(random.Random(seed).sample(own, min(MOST_SEEN, len(own))))
     return [question_of(rows[index], str(index)) for index in chosen]
 

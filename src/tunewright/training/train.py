@@ -51,8 +51,10 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
     """
     started = time.perf_counter()
     from tunewright.training.assemble import Watch, build_job
+    from tunewright.training.methods import require_rows_for
 
     dataset = store.get(Dataset, config.dataset)
+    require_rows_for(config.method, dataset)
     base = resolve_base(config.base, store.settings)
     config = config.model_copy(update={"dataset": dataset.id, "base": _lasting_name(base)})
     rows = store.folder(Dataset, dataset.id)
