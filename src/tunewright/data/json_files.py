@@ -17,8 +17,7 @@ from tunewright.data.tables import MAX_COLUMNS
 from tunewright.data.text import MAX_LINE, TextFile
 
 Read = Callable[[], Iterator[Record]]
-# orjson turns integers beyond 64 bits into floating-point numbers; such lines go to json.
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_EXACT = 1 << 63
 _LONG_LINE = Unusable("line too long", f"more than {MAX_LINE:,} characters")
 
 
@@ -78,7 +77,7 @@ def json_lines(text: TextFile) -> Iterator[Record]:
 
 def _byte_lines(text: TextFile) -> Iterator[Record]:
     """Lines of clean UTF-8, parsed without being decoded first."""
-    loads, long_number = orjson.loads, _LONG_NUMBER.search
+    loads = orjson.loads
     with open(text.path, "rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
@@ -89,9 +88,18 @@ def _byte_lines(text: TextFile) -> Iterator[Record]:
                 if not line.isspace():
                     yield Record(number, _by_json(line.decode("utf-8", "replace")))
                 continue
-            if type(value) is not dict or len(value) > MAX_COLUMNS or long_number(line):
+            if type(value) is not dict or len(value) > MAX_COLUMNS or _rounded(value):
                 value = _by_json(line.decode())
             yield Record(number, value)
+
+
+def _rounded(fields: dict[str, Any]) -> bool:
+    """Whether an integer beyond 64 bits, an identifier perhaps, came as a rounded number.
+
+    orjson does that; only fields are looked at, for what is deeper is not learned as text.
+    """
+    values = fields.values()
+    return float in map(type, values) and any(type(v) is float and abs(v) >= _EXACT for v in values)
 
 
 def _text_lines(text: TextFile) -> Iterator[Record]:

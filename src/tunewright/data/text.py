@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
+
 from tunewright.core.errors import ConfigError, DataError
 from tunewright.data import encodings
 from tunewright.data.encodings import HEAD, shown
@@ -130,11 +132,14 @@ class _Tally:
             self.long_line = self.lines + self.returns - self.pairs + 1
         if first >= 0:
             self._open = len(chunk) - 1 - max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
-        self.lines += chunk.count(b"\n")
-        self.nul += chunk.count(0)
-        if b"\r" in chunk or self._last == b"\r":
-            self.returns += chunk.count(b"\r")
-            self.pairs += chunk.count(b"\r\n") + (self._last == b"\r" and chunk[:1] == b"\n")
+        # numpy counts bytes several times faster than bytes.count.
+        codes = np.frombuffer(chunk, np.uint8)
+        self.lines += int(np.count_nonzero(codes == 10))
+        self.nul += chunk.count(0) if 0 in chunk else 0
+        if b"\r" in chunk:
+            self.returns += int(np.count_nonzero(codes == 13))
+            self.pairs += int(np.count_nonzero((codes[:-1] == 13) & (codes[1:] == 10)))
+        self.pairs += self._last == b"\r" and chunk[:1] == b"\n"
         self._last = chunk[-1:]
 
 
