@@ -116,6 +116,7 @@ def test_progress_and_order_over_batches(renderer: Renderer) -> None:
 def test_the_summary_uses_nearest_ranks() -> None:
     lengths = [Length(tokens, 1) for tokens in range(1, 101)]
     assert summary(lengths) == {
-        "p5": 5, "p50": 50, "p95": 95, "max": 100, "total": 5050, "supervised": 100
+        "p5": 5, "p50": 50, "p95": 95, "max": 100, "total": 5050, "supervised": 100,
+        "measured": 100,
     }  # fmt: skip
     assert summary([])["max"] == 0

@@ -43,13 +43,14 @@ class Dataset(Record):
     """What its rows are; decides which methods can learn from it."""
     rows: dict[str, Any]
     """``{read, kept, merged, dropped: {reason: n}, changed, truncated}``;
-    read = kept + merged + sum(dropped)."""
+    read = kept + merged + sum(dropped). A long text row is stored as several."""
     splits: dict[str, int]
     """Rows per split; general rows mixed into train are counted in ``mixed``."""
     mixed: int = 0
     base: str
     tokens: dict[str, Any]
-    """Token-length summary under ``base``: ``{p5, p50, p95, max, total, supervised}``."""
+    """Token-length summary under ``base``: ``{p5, p50, p95, max, total, supervised,
+    measured}``; rows beyond the measured ones count with estimates."""
 
 
 RunState = Literal["running", "succeeded", "failed", "stopped"]
@@ -65,6 +66,10 @@ class Run(Record):
     dataset: str
     base: str
     config: dict[str, Any]
+    start: str | None = None
+    """Id of the tuned model that it started from."""
+    folded: tuple[str, ...] = ()
+    """Ids of the tuned models that became part of the base first, oldest first."""
     state: RunState
     summary: dict[str, Any] = Field(default_factory=dict)
     """Once ended: steps, trained_tokens, tokens_per_second, first_step_seconds,
@@ -72,11 +77,11 @@ class Run(Record):
     error: str | None = None
 
     def parents(self) -> tuple[str, ...]:
-        return (self.dataset,)
+        return (self.dataset, *([self.start] if self.start else []))
 
 
 class Model(Record):
-    """A base with an adapter; the folder holds the adapter in PEFT's format."""
+    """A base with what was trained; the folder holds an adapter or changed weights."""
 
     kind: ClassVar[str] = "model"
     prefix: ClassVar[str] = "mdl"
@@ -89,9 +94,16 @@ class Model(Record):
     renderer_hash: str
     run: str
     step: int
+    parent: str | None = None
+    """Id of the tuned model that its training started from."""
+    folded: tuple[str, ...] = ()
+    """Ids of the tuned models below it that are part of its base, oldest first; a parent whose
+    own adapter went on being trained is not among them."""
 
     def parents(self) -> tuple[str, ...]:
-        return (self.run,)
+        return tuple(
+            dict.fromkeys((self.run, *([self.parent] if self.parent else []), *self.folded))
+        )
 
 
 Verdict = Literal["pass", "fail", "not enough evidence"]

@@ -33,7 +33,9 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("意图", "class", "classname", "category", "类别", "分类", "类目"),
     ),
     "slice": ("kind", "slice", "category", "类别", "分类"),
-    "group": ("group", "groupid", "clusterid", "分组", "组号", "分组编号"),
+    "group": (
+        *("group", "groupid", "clusterid", "situation", "分组", "组号", "分组编号", "情形编号"),
+    ),
     "date": (
         *("updatedat", "updated", "updatetime", "更新时间", "修改时间", "回复时间", "回答时间"),
         *("createdat", "created", "createtime", "创建时间", "提问时间", "咨询时间", "发布时间"),

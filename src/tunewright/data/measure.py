@@ -26,12 +26,14 @@ class Length:
         supervised: how many of them are learned; of a preference the tokens of both answers.
         refusal: why it cannot be rendered, or an empty string.
         reason: the fixed phrase that a refused row is counted under.
+        estimated: whether the numbers are estimates, of a row that certainly fits.
     """
 
     tokens: int
     supervised: int
     refusal: str = ""
     reason: str = REFUSED
+    estimated: bool = False
 
 
 def measure(drafts: Sequence[Draft], renderer: Renderer, listen: Listener) -> list[Length]:
@@ -109,15 +111,20 @@ def _conversation(draft: Draft, turns: Sequence[Turn]) -> Conversation:
 
 
 def summary(lengths: Sequence[Length]) -> dict[str, int]:
-    """``{p5, p50, p95, max, total, supervised}`` in tokens; zeros when there are no rows."""
+    """``{p5, p50, p95, max, total, supervised, measured}``; zeros when there are no rows.
+
+    All but ``measured``, a number of rows, are tokens; the other rows' lengths are estimates.
+    """
     tokens = sorted(length.tokens for length in lengths)
     if not tokens:
-        return dict.fromkeys(("p5", "p50", "p95", "max", "total", "supervised"), 0)
+        names = ("p5", "p50", "p95", "max", "total", "supervised", "measured")
+        return dict.fromkeys(names, 0)
     return {
         **{f"p{share}": _percentile(tokens, share) for share in (5, 50, 95)},
         "max": tokens[-1],
         "total": sum(tokens),
         "supervised": sum(length.supervised for length in lengths),
+        "measured": sum(not length.estimated for length in lengths),
     }
 
 

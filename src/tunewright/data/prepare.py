@@ -18,8 +18,10 @@ from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.data.collect import Collection, collect
 from tunewright.data.collect import preview as preview_files
+from tunewright.data.estimate import lengths_of
 from tunewright.data.measure import Length, measure, summary
 from tunewright.data.mix import draw, pool, wanted_rows
+from tunewright.data.passages import split_text
 from tunewright.data.pipeline import Choose, as_recommended, run_checks
 from tunewright.data.records import Draft
 from tunewright.data.report import Prepared, build_report, render_html
@@ -114,7 +116,8 @@ def _prepared(
     collection = collect(config, listen)
     findings = run_checks(collection, config, renderer, choose, listen)
     limit = config.max_tokens or renderer.context_length
-    lengths = measure(collection.train + collection.test, renderer, listen)
+    _split_texts(collection, renderer, limit)
+    lengths = lengths_of(collection.train + collection.test, renderer, limit, listen)
     at = len(collection.train)
     train = _fitting(collection, collection.train, lengths[:at], limit)
     test = _fitting(collection, collection.test, lengths[at:], limit)
@@ -125,6 +128,13 @@ def _prepared(
     for name, count in wanted.items():
         splits["train"] += _mixed(pools[name], count, splits, config, renderer, limit)
     return Prepared(collection, findings, train + test, splits, sum(wanted.values()), limit)
+
+
+def _split_texts(collection: Collection, renderer: Renderer, limit: int) -> None:
+    """Documents longer than the context become several rows; none is cut short or left out."""
+    for rows in (collection.train, collection.test):
+        if rows and rows[0].kind == "text":
+            rows[:] = [piece for draft in rows for piece in split_text(draft, renderer, limit)]
 
 
 def _split(
@@ -214,7 +224,7 @@ def _record(
         content=prepared.kept[0][0].kind,
         rows={
             "read": collection.read,
-            "kept": len(prepared.kept),
+            "kept": len(kept),
             "merged": collection.merged,
             "dropped": dropped,
             "changed": len(kept & {(row.file, row.row) for row in collection.changed}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tunewright.core.errors import DataError, ModelError
@@ -19,6 +20,7 @@ from tunewright.model.folders import ModelFolder
 from tunewright.model.layouts import Layout, Layouts
 from tunewright.model.loss_mask import LossMask
 from tunewright.model.tokenizer_files import (
+    bounded_by_bytes,
     declared_ends,
     load_tokenizer,
     padding_id,
@@ -94,6 +96,11 @@ class Renderer:
             }
         )
 
+    @cached_property
+    def bounded_by_bytes(self) -> bool:
+        """Whether a text in NFC never gives more tokens than it has UTF-8 bytes."""
+        return bounded_by_bytes(self.tokenizer)
+
     # Conversations ----------------------------------------------------------------------------
 
     def render(self, conversation: Conversation) -> Rendered:
@@ -157,6 +164,11 @@ class Renderer:
         if self._control.normalising or any(map(self._control.spelled_in, texts)):
             return [len(encoded.ids) + frame for encoded in self._encoded(texts)]
         return [count + frame for count in self._control.count_batch(texts)]
+
+    @property
+    def control_tokens(self) -> tuple[str, ...]:
+        """The base's control tokens as they are spelled; in a text they are plain characters."""
+        return tuple(self._control.tokens)
 
     # For people -------------------------------------------------------------------------------
 

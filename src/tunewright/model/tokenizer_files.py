@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -121,3 +122,25 @@ def _fits(tokenizer: Tokenizer, token: AddedToken, folder: ModelFolder) -> bool:
 def _content(value: Any) -> str | None:
     text = value.get("content") if isinstance(value, dict) else value
     return text if isinstance(text, str) and text else None
+
+
+def bounded_by_bytes(tokenizer: Tokenizer) -> bool:
+    """Whether a text in NFC never gives more tokens than it has UTF-8 bytes.
+
+    Every model kind of the tokenizers library makes at most one token of a character, or of a
+    byte of it; only a normalizer that lengthens the text could break the bound.
+    """
+    if tokenizer.normalizer is None:
+        return True
+    return _keeps_length(json.loads(tokenizer.normalizer.__getstate__()))
+
+
+def _keeps_length(normalizer: dict[str, Any]) -> bool:
+    match normalizer:
+        case {"type": "NFC"}:
+            return True
+        case {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}:
+            return True
+        case {"type": "Sequence", "normalizers": list(parts)}:
+            return all(map(_keeps_length, parts))
+    return False

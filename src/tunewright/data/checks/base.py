@@ -171,7 +171,8 @@ class Check:
         kinds: the kinds of rows it understands.
         title: its heading, by language.
         says: what it found, by language; ``str.format`` with the finding's facts.
-        does: what each action does, by action and then by language, as the end of "Tunewright will …" / "处理：…".
+        does: what each action does, by action and then by language, as the end of
+            "Tunewright will …" and "处理：…".
     """
 
     name: str
