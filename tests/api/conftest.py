@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +129,11 @@ def start_server(home: Path, **config: Any) -> Server:
 
 @pytest.fixture(scope="session")
 def slow_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny base with a long context: it can be kept busy for minutes."""
+    """The tiny base with a long context, which can be kept busy for minutes, and with tools."""
     folder = tmp_path_factory.mktemp("served") / "slow"
     shutil.copytree(tiny_base, folder)
+    template = files("tunewright") / "bases" / "nano" / "chat_template.jinja"
+    (folder / "chat_template.jinja").write_text(template.read_text(), encoding="utf-8")
     for name, key in (
         ("config.json", "max_position_embeddings"),
         ("tokenizer_config.json", "model_max_length"),

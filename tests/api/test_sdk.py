@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 from openai.types.chat.chat_completion import Choice
+
+from tunewright.core.messages import Conversation, Message, ToolCall, conversation
+from tunewright.model.rendering import Renderer
 
 from .conftest import HELLO, Server
 
@@ -147,3 +152,58 @@ def test_a_prompt_beyond_the_context_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.chat.completions.create(model="slow", messages=long)  # type: ignore[arg-type]
     assert caught.value.code == "context_length_exceeded"
+
+
+TOOLS: list[Any] = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "The weather in a city",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
+    }
+]
+
+
+def test_tools_and_their_results_reach_the_model(client: openai.OpenAI, slow_base: Path) -> None:
+    call: Any = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+            }
+        ],
+    }
+    result: Any = {"role": "tool", "tool_call_id": "call_1", "content": "rain"}
+
+    def prompt_tokens(messages: list[Any], **values: Any) -> int:
+        reply = client.chat.completions.create(
+            model="slow", messages=messages, max_tokens=2, **values
+        )
+        assert reply.usage is not None
+        assert reply.choices[0].message.tool_calls is None
+        return reply.usage.prompt_tokens
+
+    renderer = Renderer(slow_base)
+    told = [
+        Message(role="user", content="hello"),
+        Message(
+            role="assistant",
+            content="",
+            tool_calls=(ToolCall(name="get_weather", arguments='{"city": "Paris"}', id="call_1"),),
+        ),
+        Message(role="tool", content="rain", tool_call_id="call_1"),
+    ]
+    offered = Conversation(messages=tuple(told[:1]), tools=tuple(TOOLS))
+    answered = Conversation(messages=tuple(told), tools=tuple(TOOLS))
+    plain = conversation(("user", "hello"))
+    assert prompt_tokens(HELLO, tools=TOOLS) == len(renderer.prompt_ids(offered))
+    assert prompt_tokens(HELLO, tools=TOOLS, tool_choice="none") == len(renderer.prompt_ids(plain))
+    assert prompt_tokens([*HELLO, call, result], tools=TOOLS) == len(renderer.prompt_ids(answered))
+    with pytest.raises(openai.BadRequestError) as caught:
+        prompt_tokens(HELLO, tools=TOOLS, tool_choice="required")
+    assert caught.value.param == "tool_choice"

@@ -41,7 +41,7 @@ def test_fields_that_ask_for_nothing_are_accepted() -> None:
         ("n", True),
         ("logprobs", True),
         ("top_logprobs", 5),
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
+        ("functions", [{"name": "f"}]),
         ("response_format", {"type": "json_object"}),
         ("presence_penalty", 0.5),
         ("frequency_penalty", -1),
@@ -67,7 +67,7 @@ def test_what_is_not_implemented_is_refused_rather_than_ignored(field: str, valu
         ({"messages": [HELLO, {"role": "robot", "content": ""}]}, "messages[1].role"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": []}]}, "messages[0].content"),
-        ({"messages": [{**HELLO, "tool_calls": [{}]}]}, "messages[0].tool_calls"),
+        ({"messages": [{**HELLO, "tool_calls": [{}]}]}, "messages[0].tool_calls[0].id"),
         ({"messages": [{**HELLO, "wieght": 1}]}, "messages[0].wieght"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
@@ -184,3 +184,87 @@ def test_the_wire_carries_what_the_engine_needs_and_no_more() -> None:
         "messages": [{"role": "user", "content": "hello"}],
         "max_tokens": 5,
     }
+
+
+# Tools -------------------------------------------------------------------------------------------
+
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "parameters": {"type": "object", "properties": {"zone": {"enum": ["北京", None]}}},
+        "name": "get_time",
+        "description": None,
+    },
+}
+CALL = {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": "{}"}}
+CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "noon"}]}
+
+
+def test_tools_calls_and_results_reach_the_conversation() -> None:
+    talk = parse(messages=[HELLO, CALLING, RESULT], tools=[TOOL]).conversation()
+    function = {key: TOOL["function"][key] for key in ("parameters", "name")}
+    assert talk.tools == ({"type": "function", "function": function},)
+    assert [*talk.tools[0]["function"]] == ["parameters", "name"]  # in the order given
+    _, calling, result = talk.messages
+    assert (calling.content, calling.tool_calls[0].name) == ("", "get_time")
+    assert (calling.tool_calls[0].id, calling.tool_calls[0].arguments) == ("c1", "{}")
+    assert (result.role, result.content, result.tool_call_id) == ("tool", "noon", "c1")
+
+
+def test_tools_are_not_offered_when_none_is_chosen() -> None:
+    assert parse(tools=[TOOL], tool_choice="none").conversation().tools == ()
+    assert len(parse(tools=[TOOL], tool_choice="auto").conversation().tools) == 1
+    assert parse(tools=[]).conversation().tools == ()
+
+
+def test_no_arguments_are_an_empty_object() -> None:
+    call = {**CALL, "function": {"name": "get_time", "arguments": ""}}
+    talk = parse(messages=[HELLO, {**CALLING, "tool_calls": [call]}, RESULT]).conversation()
+    assert talk.messages[1].tool_calls[0].arguments == "{}"
+
+
+def test_the_wire_carries_tools_as_they_are() -> None:
+    request = parse(messages=[HELLO, CALLING, RESULT], tools=[TOOL])
+    again = ChatRequest.parse(json.dumps(request.wire("slow")).encode())
+    assert again.conversation() == request.conversation()
+    assert (
+        request.wire("slow")["tools"][0]["function"]["parameters"]
+        == (TOOL["function"]["parameters"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "param"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools[0]"),
+        ({"tools": [{"type": "retrieval", "function": {"name": "f"}}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0]"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "x{y}": 1}}]}, "tools[0]"),
+        ({"tools": "f"}, "tools"),
+        ({"tools": [TOOL] * 129}, "tools"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"messages": [HELLO, CALLING]}, "messages[1].role"),
+        ({"messages": [HELLO, RESULT]}, "messages[1].tool_call_id"),
+        ({"messages": [HELLO, CALLING, {**RESULT, "tool_call_id": "c2"}]},
+         "messages[2].tool_call_id"),
+        ({"messages": [CALLING, RESULT]}, "messages[0].role"),
+        ({"messages": [{**CALLING, "role": "user"}]}, "messages[0].tool_calls"),
+        ({"messages": [{**HELLO, "tool_call_id": "c1"}]}, "messages[0].tool_call_id"),
+        ({"messages": [HELLO, {"role": "assistant", "content": None}, HELLO]},
+         "messages[1].content"),
+        ({"messages": [HELLO, {**CALLING, "tool_calls": [{**CALL, "type": "custom"}]}, HELLO]},
+         "messages[1].tool_calls[0].type"),
+    ],
+)  # fmt: skip
+def test_wrong_tools_are_named(values: dict[str, Any], param: str) -> None:
+    assert refusal(**values).param == param
+
+
+@pytest.mark.parametrize("arguments", ["[]", "{", "null", '{"x": NaN}', '"{}"'])
+def test_arguments_must_be_an_object(arguments: str) -> None:
+    call = {**CALL, "function": {"name": "f", "arguments": arguments}}
+    error = refusal(messages=[HELLO, {**CALLING, "tool_calls": [call]}, RESULT])
+    assert error.param == "messages[1].tool_calls[0].function.arguments"
+    assert "arguments for this function" in error.message

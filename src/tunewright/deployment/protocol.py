@@ -7,6 +7,7 @@ engines share this module, so a request means the same to all three.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import pydantic_core
@@ -22,8 +23,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunewright.config.serving import GenerationConfig
-from tunewright.core.messages import Conversation, Message
+from tunewright.core.messages import Conversation, Message, Role
 from tunewright.deployment.replies import RequestError
+from tunewright.deployment.tool_protocol import Calls, Tools
 
 BASE_NAME = "base"
 """What an engine calls the base itself; adapters go by their model's id."""
@@ -51,8 +53,6 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
     "reasoning_effort": ("none",),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
     "parallel_tool_calls": (True, False),
     "functions": ([],),
     "function_call": ("none", "auto"),
@@ -67,7 +67,6 @@ _NEUTRAL_IN_MESSAGE: dict[str, tuple[Any, ...]] = {
     "annotations": ([],),
     "audio": (),
     "function_call": (),
-    "tool_calls": ([],),
 }
 
 
@@ -134,11 +133,16 @@ class _Strict(BaseModel):
 class ChatMessage(_Strict):
     """One message of a request."""
 
-    role: Literal["system", "developer", "user", "assistant"]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     """developer means system."""
     content: Content
+    """May be null or missing beside tool_calls."""
     name: ShortText | None = None
-    """Accepted; the model does not see it."""
+    """Accepted; the model sees it in tool messages only."""
+    tool_calls: Calls | None = None
+    """What an assistant's message called."""
+    tool_call_id: ShortText | None = None
+    """The call that a tool message answers."""
 
 
 class StreamOptions(_Strict):
@@ -171,6 +175,11 @@ class ChatRequest(_Strict):
     stream: bool | None = None
     """Send the answer as server-sent events while it is made."""
     stream_options: StreamOptions | None = None
+    tools: Tools | None = None
+    """Functions offered to the model, for bases whose chat template knows tools. A call comes
+    back as the model writes it, in content."""
+    tool_choice: Literal["none", "auto"] | None = None
+    """none: do not offer the tools."""
     user: ShortText | None = None
     """Accepted; not used."""
     safety_identifier: ShortText | None = None
@@ -211,24 +220,33 @@ class ChatRequest(_Strict):
         """
         roles = [_role(message) for message in self.messages]
         first = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
-        if "system" in roles[first:]:
-            where = first + roles[first:].index("system")
-            raise RequestError(
-                400,
-                "system and developer messages must come before all others",
-                param=f"messages[{where}].role",
-            )
-        if roles[-1] != "user":
-            raise RequestError(
-                400,
-                "the last message must be the user's",
-                param=f"messages[{len(roles) - 1}].role",
-            )
+        self._check_order(roles, first)
         system = "\n\n".join(message.content for message in self.messages[:first])
         turns = [Message(role="system", content=system)] if first else []
         for role, message in zip(roles[first:], self.messages[first:], strict=True):
-            turns.append(Message(role=role, content=message.content))
-        return Conversation(messages=tuple(turns))
+            turns.append(_turn(role, message))
+        tools = () if self.tool_choice == "none" else (self.tools or ())
+        return Conversation(messages=tuple(turns), tools=tuple(tools))
+
+    def _check_order(self, roles: Sequence[Role], first: int) -> None:
+        if "system" in roles[first:]:
+            where = first + roles[first:].index("system")
+            raise _misplaced(where, "role", "system and developer messages must come first")
+        if roles[-1] not in ("user", "tool"):
+            where = len(roles) - 1
+            raise _misplaced(where, "role", "the last message must be the user's or a tool's")
+        if "user" not in roles:
+            raise _misplaced(0, "role", "one message must be the user's")
+        called: set[str] = set()
+        for where, message in enumerate(self.messages):
+            if message.tool_calls and message.role != "assistant":
+                raise _misplaced(where, "tool_calls", "only an assistant's message calls tools")
+            called.update(call.id for call in message.tool_calls or ())
+            if message.role == "tool" and message.tool_call_id not in called:
+                problem = "a tool message must answer a call before it, named by its id"
+                raise _misplaced(where, "tool_call_id", problem)
+            if message.role != "tool" and message.tool_call_id is not None:
+                raise _misplaced(where, "tool_call_id", "only a tool message answers a call")
 
     def generation(self, room: int) -> GenerationConfig:
         """How to draw the answer, with at most ``room`` tokens left in the context."""
@@ -252,8 +270,23 @@ class ChatRequest(_Strict):
         return {**values, "model": model}
 
 
-def _role(message: ChatMessage) -> Literal["system", "user", "assistant"]:
+def _role(message: ChatMessage) -> Role:
     return "system" if message.role == "developer" else message.role
+
+
+def _turn(role: Role, message: ChatMessage) -> Message:
+    is_tool = role == "tool"
+    return Message(
+        role=role,
+        content=message.content,
+        tool_calls=tuple(call.call() for call in message.tool_calls or ()),
+        tool_call_id=message.tool_call_id if is_tool else None,
+        name=message.name if is_tool else None,
+    )
+
+
+def _misplaced(where: int, field: str, problem: str) -> RequestError:
+    return RequestError(400, problem, param=f"messages[{where}].{field}")
 
 
 def _without_neutral(values: dict[str, Any]) -> dict[str, Any]:
@@ -268,12 +301,18 @@ def _without_neutral(values: dict[str, Any]) -> dict[str, Any]:
             )
         known = list(ChatMessage.model_fields)
         kept["messages"] = [
-            _keep_known(message, _NEUTRAL_IN_MESSAGE, known, f"messages[{number}].")
+            _with_content(_keep_known(message, _NEUTRAL_IN_MESSAGE, known, f"messages[{number}]."))
             if isinstance(message, dict)
             else message
             for number, message in enumerate(messages)
         ]
     return kept
+
+
+def _with_content(message: dict[str, Any]) -> dict[str, Any]:
+    """Beside calls of tools OpenAI's messages may say nothing; models see an empty text."""
+    silent = bool(message.get("tool_calls")) and message.get("content") is None
+    return {**message, "content": ""} if silent else message
 
 
 def _keep_known(
@@ -315,7 +354,9 @@ def _refusal(error: ValidationError) -> RequestError:
         return RequestError(
             400, f"{param} is required", param=param, code="missing_required_parameter"
         )
-    given = "" if problem["type"] == "content" else f" (given: {_short(problem['input'])})"
+    given = (
+        "" if problem["type"] in ("content", "tool") else f" (given: {_short(problem['input'])})"
+    )
     return RequestError(400, f"{param}: {problem['msg']}{given}", param=param, code="invalid_value")
 
 

@@ -1,0 +1,53 @@
+"""Tools that a base cannot be told of are refused by its engine, not dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from tunewright.core.messages import Conversation
+from tunewright.deployment.engine_app import engine_app
+from tunewright.deployment.scheduler import Group
+from tunewright.model.rendering import Renderer
+
+TOOL = {"type": "function", "function": {"name": "get_time"}}
+
+
+class RenderingOnly:
+    """A base that renders as the real one does and has no weights: nothing is to be generated."""
+
+    def __init__(self, folder: Path) -> None:
+        self._renderer = Renderer(folder)
+        self.context_length = self._renderer.context_length
+
+    def prompt_ids(self, conversation: Conversation) -> list[int]:
+        return self._renderer.prompt_ids(conversation)
+
+    def open_group(self, adapter: str | None) -> Group:
+        raise AssertionError("a refused request was answered")
+
+    def load_adapter(self, name: str, folder: Path) -> None:
+        raise AssertionError("no adapter was asked for")
+
+    def unload_adapter(self, name: str) -> None:
+        raise AssertionError("no adapter was asked for")
+
+
+def test_a_base_that_knows_no_tools_says_so(tiny_base: Path) -> None:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(engine_app(RenderingOnly(tiny_base), "secret"))
+        headers = {"Authorization": "Bearer secret"}
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://engine", headers=headers
+        ) as client:
+            body = {
+                "model": "base", "messages": [{"role": "user", "content": "get_time?"}],
+                "tools": [TOOL],
+            }  # fmt: skip
+            return await client.post("/v1/chat/completions", json=body)
+
+    reply = asyncio.run(ask())
+    assert reply.status_code == 400
+    assert reply.json()["error"]["message"] == "the base's chat template knows no tools"
