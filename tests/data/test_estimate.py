@@ -40,6 +40,7 @@ def test_rows_that_may_not_fit_are_measured(
     renderer: Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "MEASURED", 200)
+    monkeypatch.setattr(estimate, "SAMPLE", 100)
     rows = drafts(2000)
     exact, quick = measure(rows, renderer, ignore), lengths_of(rows, renderer, 256, ignore)
     assert sum(length.estimated for length in quick) > 500

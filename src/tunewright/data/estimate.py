@@ -22,6 +22,8 @@ from tunewright.model.rendering import Renderer
 
 MEASURED = 20_000
 """Sets of up to this many rows are measured row by row."""
+SAMPLE = 4_000
+"""Rows of a larger set that are measured for its summary, evenly spread."""
 _OF_A_PATTERN = 50
 _FRAME = 64
 """Tokens that a template may write around one message, generously."""
@@ -69,7 +71,7 @@ def _pattern(draft: Draft) -> tuple[str, ...]:
 
 def _chosen(drafts: Sequence[Draft], sizes: NDArray[np.int64], limit: int) -> list[int]:
     """Places of the rows to measure."""
-    step = -(-len(drafts) // (MEASURED // 2))
+    step = -(-len(drafts) // SAMPLE)
     seen: Counter[tuple[str, ...]] = Counter()
     may_not_fit = (sizes[:, 1] + _FRAME * sizes[:, 0] > limit).tolist()
     chosen = []

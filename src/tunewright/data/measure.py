@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener
@@ -17,8 +17,7 @@ REFUSED = "refused by the chat template"
 ALIKE = "both answers are the same"
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(NamedTuple):
     """What a row measures, or why it cannot be used.
 
     Attributes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +54,14 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
         StorageError: the disk refuses.
     """
     name, base, renderer = _start(config, store)
-    prepared = _prepared(config, store, renderer, listen, as_recommended)
-    record = _record(name, config, base, prepared, renderer)
-    known = store.find(Dataset, record.id)
-    if known is not None:
-        _note(listen, f"the same rows are already prepared as {known.id} ({known.name})")
-        return known
-    _write(record, prepared, renderer, store)
+    with _uncollected():
+        prepared = _prepared(config, store, renderer, listen, as_recommended)
+        record = _record(name, config, base, prepared, renderer)
+        known = store.find(Dataset, record.id)
+        if known is not None:
+            _note(listen, f"the same rows are already prepared as {known.id} ({known.name})")
+            return known
+        _write(record, prepared, renderer, store)
     store.add(record)
     _note(listen, _counts_text(record))
     return store.get(Dataset, record.id)
@@ -92,6 +95,18 @@ def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> N
     _name(config)
     resolve_base(config.base, store.settings)
     preview_files(config, listen)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's cycle collector, which would walk millions of live rows again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 # Rows ------------------------------------------------------------------------------------------
