@@ -57,6 +57,8 @@ def _fits(source: Source, config: PrepareConfig) -> bool:
         return False
     if "label" in config.map:
         return True
+    if source.kind == "text":  # what a document's head says of it is not its class
+        return False
     return find_rows(source, config) is None and _is_class(source, label)
 
 

@@ -30,7 +30,7 @@ _ABOUT = frozenset(
 
 def _fits(source: Source, config: PrepareConfig) -> bool:
     fields, _ = find_fields(source, config, _FIELDS)
-    if "text" in config.map:
+    if "text" in config.map or source.kind == "text":
         return True
     if _open_ended(source):
         return True
