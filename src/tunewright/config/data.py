@@ -25,8 +25,8 @@ class ChecksConfig(StageConfig):
 
     html: Literal["clean", "keep"] | None = None
     """HTML tags and entities in texts: take them out, or keep them."""
-    garbled: Literal["drop", "keep"] | None = None
-    """Rows with garbled characters (wrong encoding, U+FFFD)."""
+    garbled: Literal["repair", "drop", "keep"] | None = None
+    """Garbled characters (wrong encoding, U+FFFD): restore what can be and drop the other rows."""
     trivial: Literal["drop", "keep"] | None = None
     """Rows whose answer says nothing: only punctuation, or the question again."""
     personal: Literal["mask", "drop", "keep"] | None = None
@@ -35,8 +35,8 @@ class ChecksConfig(StageConfig):
     """Keys, tokens and passwords."""
     control: Literal["keep", "drop"] | None = None
     """Texts that spell a control token of the base; kept, they are learned as plain text."""
-    affixes: Literal["keep", "strip"] | None = None
-    """A beginning or end that nearly all questions or all answers share."""
+    affixes: Literal["separators", "keep", "all"] | None = None
+    """What nearly all questions or answers begin or end with: strip separators of older formats."""
     case: Literal["keep", "lower"] | None = None
     """Questions or answers written mostly in capitals."""
     duplicates: Literal["drop", "keep"] | None = None

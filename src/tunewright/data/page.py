@@ -201,14 +201,15 @@ def _figures(figure: Row, words: Words) -> list[tuple[str, Mapping[str, int] | S
     """A finding's figure as titled charts.
 
     A figure is ``{name: count}`` or ``{title: values}``, values being ``{name: count}``,
-    ``[[name, count]]`` or ``[count]``.
+    ``[[name, count]]`` or ``[count]``. The words name what is not the user's own.
     """
     plain = {str(k): v for k, v in figure.items() if isinstance(v, int)}
     found: list[tuple[str, Mapping[str, int] | Sequence[int]]] = [("", plain)] if plain else []
     for key, values in figure.items():
         title = words.labels.get(f"figure_{key}", str(key))
         if isinstance(values, Mapping):
-            found.append((title, {str(k): v for k, v in values.items()}))
+            names = {k: words.labels.get(f"figure_{key}_{k}", str(k)) for k in values}
+            found.append((title, {names[k]: v for k, v in values.items()}))
         elif isinstance(values, Sequence) and not isinstance(values, str):
             pairs = [value for value in values if isinstance(value, Sequence)]
             found.append((title, {str(pair[0]): pair[1] for pair in pairs} if pairs else values))
