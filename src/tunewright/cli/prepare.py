@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
 from tunewright import jobs
 from tunewright.cli.display import Terminal
@@ -55,10 +55,12 @@ def prepare(
         record = jobs.run(config, store, terminal)
     if not isinstance(record, Dataset):
         raise TypeError("prepare returned no dataset")
-    report = store.folder(Dataset, record.id) / "report.html"
-    _print_dataset(record, terminal.console)
-    terminal.console.print(f"  report: {report}", markup=False)
-    terminal.console.print(f"Next: tunewright train --dataset {record.id}")
+    folder = store.folder(Dataset, record.id)
+    report = folder / "report.html"
+    facts = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    terminal.say(f"Dataset {record.id} ({record.name})")
+    _print_report(facts, store.settings.language, terminal)
+    terminal.say(f"Report: {report}")
     common.finish(_result(record, str(report)))
 
 
@@ -79,8 +81,8 @@ def _rehearse(common: Common, config: PrepareConfig, store: Store, terminal: Ter
     from tunewright.data.prepare import rehearse
 
     record, report = rehearse(config, store, terminal)
-    _print_dataset(record, terminal.console)
-    terminal.console.print("Nothing was written (--dry-run).")
+    _print_report(report, store.settings.language, terminal)
+    terminal.say("Nothing was written (--dry-run).")
     common.finish({**_result(record, None), "findings": report["findings"]})
 
 
@@ -106,8 +108,8 @@ def _asked(config: PrepareConfig, store: Store, terminal: Terminal) -> PrepareCo
             )
         return chosen[check.name]
 
-    record, _ = rehearse(config, store, terminal, choose)
-    _print_dataset(record, terminal.console)
+    _, report = rehearse(config, store, terminal, choose)
+    _print_report(report, language, terminal)
     _confirm(terminal, "Make this dataset?")
     return PrepareConfig.build(merge(config.json_dict(), {"checks": chosen}))
 
@@ -118,18 +120,12 @@ def _confirm(terminal: Terminal, question: str) -> None:
             raise click.Abort
 
 
-def _print_dataset(record: Dataset, console: Console) -> None:
-    rows = record.rows
-    console.print(
-        f"Dataset {record.id} ({record.name}): {rows['kept']} of {rows['read']} rows kept"
-        + (f", {rows['merged']} merged into others" if rows["merged"] else "")
-        + (f", {rows['changed']} of the kept ones changed" if rows["changed"] else "")
-    )
-    for reason, count in rows["dropped"].items():
-        console.print(f"  {count:>7}  dropped: {reason}", markup=False)
-    parts = ", ".join(f"{name} {count}" for name, count in record.splits.items())
-    mixed = f" (and {record.mixed} mixed rows in train)" if record.mixed else ""
-    console.print(f"  splits: {parts}{mixed}")
+def _print_report(report: dict[str, Any], language: str, terminal: Terminal) -> None:
+    from tunewright.data.labels import Words
+    from tunewright.data.summary import report_lines
+
+    for line in report_lines(report, Words.of(language)):
+        terminal.say(line)
 
 
 def _print_formats(language: str) -> None:

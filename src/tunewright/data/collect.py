@@ -10,7 +10,7 @@ from typing import Any
 
 from tunewright.config.data import PrepareConfig
 from tunewright.core.errors import DataError
-from tunewright.core.events import Event, Listener
+from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.messages import RowKind
 from tunewright.data.checks.base import excerpt
 from tunewright.data.columns import FALSE, TRUE, mark, plain
@@ -23,6 +23,7 @@ from tunewright.data.sources import SAMPLE, Source, opened
 
 _EXCERPT = 200
 _PROGRESS_ROWS = 50_000
+_SHOWN_FILES = 5
 _KINDS: Mapping[RowKind, str] = {
     "conversation": "conversations",
     "preference": "preferences (a better and a worse answer)",
@@ -86,11 +87,12 @@ def collect(config: PrepareConfig, listen: Listener) -> Collection:
     Raises:
         DataError: a file that cannot be read or mapped, or files whose rows are of several kinds.
     """
-    result = Collection()
+    result, announcer = Collection(), _Announcer(listen)
     for files, test in ((config.test_files, True), (config.files, False)):
         with opened(files, config) as sources:
             for source in sources:
-                _read_file(source, config, result, test, listen)
+                _read_file(source, config, result, test, announcer, listen)
+    announcer.finish()
     return result
 
 
@@ -100,15 +102,20 @@ def preview(config: PrepareConfig, listen: Listener) -> None:
     Raises:
         DataError: a file that cannot be read or mapped.
     """
+    announcer = _Announcer(listen)
     for files, test in ((config.files, False), (config.test_files, True)):
         with opened(files, config) as sources:
-            for source in sources:
-                _preview(source, _options_that_fit(source, config) if test else config, listen)
+            for place, source in enumerate(sources):
+                options = _options_that_fit(source, config) if test else config
+                _preview(source, options, announcer, listen if place < _SHOWN_FILES else ignore)
+    announcer.finish()
 
 
-def _preview(source: Source, options: PrepareConfig, listen: Listener) -> None:
+def _preview(
+    source: Source, options: PrepareConfig, announcer: _Announcer, listen: Listener
+) -> None:
     plan = make_plan(source, options)
-    _announce(source, plan, listen)
+    announcer.tell(source, plan)
     draft = _first(source, plan, _converter(source, plan, options))
     if draft is not None:
         _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question, 100)}")
@@ -125,7 +132,12 @@ def _first(source: Source, plan: Plan, convert: Callable[[Record], Draft]) -> Dr
 
 
 def _read_file(
-    source: Source, config: PrepareConfig, into: Collection, test: bool, listen: Listener
+    source: Source,
+    config: PrepareConfig,
+    into: Collection,
+    test: bool,
+    announcer: _Announcer,
+    listen: Listener,
 ) -> None:
     if test:
         config = _options_that_fit(source, config)
@@ -133,7 +145,7 @@ def _read_file(
     _refuse_other_kind(source, plan, into)
     report = _report(source, plan, test)
     into.files.append(report)
-    _announce(source, plan, listen)
+    announcer.tell(source, plan)
     convert = _converter(source, plan, config)
     keep = (into.test if test else into.train).append
     records = _counted(source, report, listen)
@@ -263,15 +275,34 @@ def _report(source: Source, plan: Plan, test: bool) -> FileReport:
     )
 
 
-def _announce(source: Source, plan: Plan, listen: Listener) -> None:
-    separated = {"\t": "tab", None: ""}.get(source.delimiter, source.delimiter)
-    how = f"{source.kind.upper()}{f' separated by {separated!r}' if separated else ''}"
-    words = Words.of("en")
-    if source.encoding is not None:
-        how += f", {source.encoding} ({words.facts[str(source.encoding_reason)]})"
-    _note(listen, f"{source.name}: {how}; {words.say_all(plan.reason)}")
-    for fact in (*source.notes, *plan.notes):
-        _note(listen, f"{source.name}: {words.say(fact)}")
+class _Announcer:
+    """Tells how files are read; of many that are read alike only the first is named."""
+
+    def __init__(self, listen: Listener) -> None:
+        self._listen = listen
+        self._alike: dict[tuple[str, ...], list[str]] = {}
+
+    def tell(self, source: Source, plan: Plan) -> None:
+        """Say how a file is read, unless one before it was read in the same way."""
+        separated = {"\t": "tab", None: ""}.get(source.delimiter, source.delimiter)
+        how = f"{source.kind.upper()}{f' separated by {separated!r}' if separated else ''}"
+        words = Words.of("en")
+        if source.encoding is not None:
+            how += f", {source.encoding} ({words.facts[str(source.encoding_reason)]})"
+        facts = (*source.notes, *plan.notes)
+        lines = (f"{how}; {words.say_all(plan.reason)}", *map(words.say, facts))
+        alike = self._alike.setdefault(lines, [])
+        alike.append(source.name)
+        if len(alike) == 1:
+            for line in lines:
+                _note(self._listen, f"{source.name}: {line}")
+
+    def finish(self) -> None:
+        """Say how many more files there were."""
+        for first, *others in self._alike.values():
+            if others:
+                more = f"{others[0]} is" if len(others) == 1 else f"{len(others)} more files are"
+                _note(self._listen, f"{more} read like {first}")
 
 
 def _record_text(record: Record) -> str:
