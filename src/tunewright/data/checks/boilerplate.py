@@ -65,9 +65,11 @@ def _repeated_answers(corpus: Corpus) -> dict[str, list[int]]:
     """Near key of each short answer given to very many different questions → its rows."""
     drafts = corpus.drafts
     # Punctuation and spaces do not count as length, but are seldom a fifth of a text.
-    lengths = corpus.answers.str.len_chars()
-    rows = lengths.is_between(1, _LONGEST * 5 // 4).arg_true().to_list()
-    rows = [row for row in rows if drafts[row].label is None]
+    rows = [
+        row
+        for row, draft in enumerate(drafts)
+        if draft.label is None and 0 < len(draft.answer) <= _LONGEST * 5 // 4
+    ]
     keys = [near_key(drafts[row].answer) for row in rows]
     short = pl.DataFrame(
         {"row": rows, "key": keys, "group": [drafts[row].group for row in rows]},

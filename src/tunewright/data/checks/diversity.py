@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tunewright.data.checks.base import Check, Context, Corpus, Finding, Level, Outcome
-from tunewright.data.checks.hashing import codes_of, distinct, window_hashes
+from tunewright.data.checks.hashing import Places, codes_of, distinct, window_hashes
 from tunewright.data.checks.likeness import cluster_histogram, show
 from tunewright.data.checks.minhash import clusters
 from tunewright.data.normal import near_key
@@ -69,8 +69,7 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     rows = len(corpus.drafts)
     if not rows:
         return Outcome()
-    # Evenly spread, for files are often sorted by topic.
-    sample = np.unique(np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(np.int64))
+    sample = _spread(rows, _SAMPLE)
     found = clusters(corpus.question_keys.gather(sample), _NEAR)
     sizes = np.bincount(found.first)
     count, largest = int((sizes > 0).sum()), int(sizes.max())
@@ -96,15 +95,20 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     return Outcome(finding)
 
 
+def _spread(rows: int, most: int) -> Places:
+    """Some of the rows, evenly spread, for files are often sorted by topic; (rows or most,)."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
 def _distinct_grams(corpus: Corpus) -> float:
     """Different runs of four characters by all runs, of the answers of 2,000 rows at most.
 
     Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models", 2016,
     with characters for words. Texts are cut to 200 characters, for long ones repeat more.
     """
-    texts = corpus.questions if corpus.drafts[0].kind == "text" else corpus.answers
-    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), _GRAM_ROWS)).astype(np.int64))
-    keys = [near_key(text)[:200] for text in texts.gather(rows).to_list()]
+    drafts = [corpus.drafts[row] for row in _spread(len(corpus.drafts), _GRAM_ROWS).tolist()]
+    texts = [draft.question if draft.kind == "text" else draft.answer for draft in drafts]
+    keys = [near_key(text)[:200] for text in texts]
     hashes = [window_hashes(codes_of([key])[0], _GRAM) for key in keys]
     runs = np.concatenate(hashes)
     return distinct(runs).size / runs.size if runs.size else 0.0

@@ -12,6 +12,7 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
 _SLICE = 1 << 21
+_TABLE_BITS = 20
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -64,6 +65,15 @@ def distinct(hashes: Hashes) -> Hashes:
     new = np.ones(ordered.size, np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
     return ordered[new]
+
+
+def perhaps_among(hashes: Hashes, others: Hashes) -> NDArray[np.bool_]:
+    """Which hashes may be among others: by their first bits, so that few wrong ones pass."""
+    shift = np.uint64(64 - _TABLE_BITS)
+    table = np.zeros(1 << _TABLE_BITS, np.bool_)
+    table[others >> shift] = True
+    found: NDArray[np.bool_] = table[hashes >> shift]
+    return found
 
 
 def mixed(hashes: Hashes) -> Hashes:

@@ -22,7 +22,14 @@ from tunewright.data.checks.base import (
     Outcome,
     excerpt,
 )
-from tunewright.data.checks.hashing import Places, codes_of, slices, starts_of, window_hashes
+from tunewright.data.checks.hashing import (
+    Places,
+    codes_of,
+    perhaps_among,
+    slices,
+    starts_of,
+    window_hashes,
+)
 from tunewright.data.checks.minhash import batches, cross_candidates, similarities
 from tunewright.data.checks.shown import hidden
 from tunewright.data.normal import near_key
@@ -67,7 +74,12 @@ def overlap(train: Sequence[str], held: Sequence[str], near: float) -> list[Over
         held: texts to be tested on.
         near: Jaccard similarity from which two texts count as near.
     """
-    keys = [near_key(text) for text in train]
+    return _overlaps(train, [near_key(text) for text in train], held, near)
+
+
+def _overlaps(
+    train: Sequence[str], keys: Sequence[str], held: Sequence[str], near: float
+) -> list[Overlap]:
     places: dict[str, int] = {}
     for place, text in enumerate(held):
         places.setdefault(near_key(text), place)
@@ -160,15 +172,17 @@ def _numbered_runs(texts: list[list[str]], numbers: Mapping[str, int]) -> _Runs:
 def _runs(units: np.ndarray[tuple[int], np.dtype[np.uint32]], starts: Places) -> _Runs:
     """Every run of 13 units inside a text."""
     hashes = window_hashes(units, GRAM)
-    begins = np.arange(hashes.size)
-    texts = np.searchsorted(starts, begins, side="right") - 1
-    whole = begins + GRAM <= starts[texts + 1]
-    return _Runs(hashes[whole], texts[whole])
+    lengths = np.diff(starts)
+    texts = np.repeat(np.arange(lengths.size), np.maximum(lengths - GRAM + 1, 0))
+    ends = starts_of(np.maximum(lengths - GRAM + 1, 0))
+    begins = np.arange(texts.size) + (starts[:-1] - ends[:-1])[texts]
+    return _Runs(hashes[begins], texts)
 
 
 def _wanted(runs: _Runs, wanted: _Runs, first: int) -> _Runs:
     """The runs that stand in a held text too; ``first`` is added to their texts' places."""
-    known = np.isin(runs.hashes, wanted.hashes)
+    known = np.flatnonzero(perhaps_among(runs.hashes, wanted.hashes))
+    known = known[np.isin(runs.hashes[known], wanted.hashes)]
     return _Runs(runs.hashes[known], runs.texts[known] + first)
 
 
@@ -193,7 +207,8 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     if not context.held:
         return Outcome()
     held = [draft.question for draft in context.held]
-    found = overlap(corpus.questions.to_list(), held, context.config.checks.near)
+    texts, keys = corpus.questions.to_list(), corpus.question_keys.to_list()
+    found = _overlaps(texts, keys, held, context.config.checks.near)
     if not found:
         return Outcome()
     counts = Counter(one.how for one in found)

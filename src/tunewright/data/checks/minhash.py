@@ -21,6 +21,7 @@ from tunewright.data.checks.hashing import (
     codes_of,
     distinct,
     mixed,
+    perhaps_among,
     slices,
     starts_of,
     window_hashes,
@@ -33,6 +34,7 @@ SHORTEST = 8
 PERMUTATIONS = 128
 _RECALL = 0.99
 _BLOCK = 1 << 16
+_ROWS = 1 << 17
 _BATCH = 1 << 21
 # Pairs and texts of a batch are numbered in the bits above their shingles' hashes.
 _TAG = np.uint64(44)
@@ -40,8 +42,6 @@ _MOST_PAIRS = 1 << 18
 _ALL_PAIRS = 9
 _WINDOW = 4
 _STARS = 3
-_TABLE_BITS = 20
-_SHIFT = np.uint64(64 - _TABLE_BITS)
 # An estimate from 128 permutations lies so far below 0.8 in two of a thousand cases.
 _DOUBT = 0.1
 
@@ -120,8 +120,8 @@ def _gram_sets(keys: Sequence[str]) -> tuple[Hashes, Places]:
 
 def batches(keys: Sequence[str], pairs: Pairs) -> Iterator[Pairs]:
     """The pairs in runs that are small enough to compare at once."""
-    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
-    ends = np.cumsum(lengths[pairs].sum(axis=1))
+    sizes = (len(keys[one]) + len(keys[other]) for one, other in pairs.tolist())
+    ends = np.cumsum(np.fromiter(sizes, np.int64, len(pairs)))
     first = 0
     while first < len(pairs):
         done = ends[first - 1] if first else 0
@@ -249,7 +249,7 @@ def candidates(
 def cross_candidates(
     keys: Sequence[str], others: Sequence[str], threshold: float
 ) -> Iterator[Pairs]:
-    """Pairs of a text and one of others that may be as near as asked, band by band.
+    """Pairs of a text and one of others that may be as near as asked, part by part.
 
     Args:
         keys: near keys, of very many texts.
@@ -260,12 +260,15 @@ def cross_candidates(
         Places in ``keys`` and in ``others``; (pairs, 2). The same pair may come again.
     """
     bands = bands_for(threshold)
-    mine, theirs = signatures(keys, bands), signatures(others, bands)
-    long, other_long = np.flatnonzero(mine.long), np.flatnonzero(theirs.long)
-    for band, other_band in zip(mine.bands, theirs.bands, strict=True):
-        pairs = _meetings(band[long], other_band[other_long])
-        pairs = np.stack((long[pairs[:, 0]], other_long[pairs[:, 1]]), axis=1)
-        yield _likely(mine, theirs, pairs, threshold)
+    theirs = signatures(others, bands)
+    other_long = np.flatnonzero(theirs.long)
+    for first in range(0, len(keys), _ROWS):
+        mine = signatures(keys[first : first + _ROWS], bands)
+        long = np.flatnonzero(mine.long)
+        for band, other_band in zip(mine.bands, theirs.bands, strict=True):
+            pairs = _meetings(band[long], other_band[other_long])
+            pairs = np.stack((long[pairs[:, 0]], other_long[pairs[:, 1]]), axis=1)
+            yield _likely(mine, theirs, pairs, threshold) + np.array([first, 0])
 
 
 def _likely(mine: Signatures, theirs: Signatures, pairs: Pairs, threshold: float) -> Pairs:
@@ -282,7 +285,7 @@ def _meetings(hashes: Hashes, others: Hashes) -> Pairs:
     """Places of equal hashes on both sides; each meets no more than a few of the others."""
     order = np.argsort(others, kind="stable")
     ordered = others[order]
-    places = np.flatnonzero(_bit_table(others)[hashes >> _SHIFT])
+    places = np.flatnonzero(perhaps_among(hashes, others))
     start = np.searchsorted(ordered, hashes[places], side="left")
     end = np.searchsorted(ordered, hashes[places], side="right")
     pairs = [np.zeros((0, 2), np.int64)]
@@ -292,20 +295,13 @@ def _meetings(hashes: Hashes, others: Hashes) -> Pairs:
     return np.concatenate(pairs)
 
 
-def _bit_table(hashes: Hashes) -> NDArray[np.bool_]:
-    """Which beginnings these hashes have: few of very many others pass it."""
-    table = np.zeros(1 << _TABLE_BITS, np.bool_)
-    table[hashes >> _SHIFT] = True
-    return table
-
-
 def _bucket_pairs(hashes: Hashes, places: Places) -> Pairs:
     """Pairs of places whose hashes are equal."""
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if not repeated.size:
         return np.zeros((0, 2), np.int64)
-    order = np.flatnonzero(_bit_table(repeated)[hashes >> _SHIFT])
+    order = np.flatnonzero(perhaps_among(hashes, repeated))
     order = order[np.argsort(hashes[order], kind="stable")]
     _, sizes = np.unique(hashes[order], return_counts=True)
     return places[order[_run_pairs(sizes)]]

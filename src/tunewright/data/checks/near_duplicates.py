@@ -107,8 +107,8 @@ class _Rows:
         self._drafts = [corpus.drafts[row] for row in order]
         self._near, self._same = near, same
         self._questions: list[str] = corpus.question_keys.gather(order).to_list()
-        texts = corpus.questions if self._drafts[0].kind == "text" else corpus.answers
-        self.compared = [near_key(text) for text in texts.gather(order).to_list()]
+        whole = self._drafts[0].kind == "text"
+        self.compared = [near_key(d.question if whole else d.answer) for d in self._drafts]
         self._worse = [near_key(_rejected(draft)) for draft in self._drafts]
         self._parts: dict[int, tuple[object, ...]] = {}
 
