@@ -172,10 +172,11 @@ def _below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
             yield from _below(Path(entry.path), parts)
         if part == "**" or hidden or not fnmatchcase(entry.name, part):
             continue
-        if rest and entry.is_dir():
-            yield from _below(Path(entry.path), rest)
-        elif not rest and entry.is_file():
-            yield Path(entry.path)
+        path = Path(entry.path)  # whose questions, unlike the entry's, bear links in a circle
+        if rest and path.is_dir():
+            yield from _below(path, rest)
+        elif not rest and path.is_file():
+            yield path
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -18,6 +18,9 @@ from tunewright.data.text import MAX_LINE, TextFile
 
 Read = Callable[[], Iterator[Record]]
 _EXACT = 1 << 63
+# A line as long as this with as many names takes ten times its size when it is parsed.
+_LONG = 1 << 20
+_MOST_NAMES = 100_000
 _LONG_LINE = Unusable("line too long", f"more than {MAX_LINE:,} characters")
 
 
@@ -82,6 +85,9 @@ def _byte_lines(text: TextFile) -> Iterator[Record]:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
         for number, line in enumerate(file, start=1):
+            if len(line) > _LONG and line.count(b'":') > _MOST_NAMES:
+                yield Record(number, _too_many(line.count(b'":')))
+                continue
             try:
                 value = loads(line)
             except orjson.JSONDecodeError:
@@ -177,5 +183,9 @@ def _fields(value: Any) -> dict[str, Any] | Unusable:
         found = f"found {type(value).__name__}: {str(value)[:200]}"
         return Unusable("not a JSON object", found)
     if len(value) > MAX_COLUMNS:
-        return Unusable("too many fields", f"{len(value):,}; at most {MAX_COLUMNS:,} are read")
+        return _too_many(len(value))
     return value
+
+
+def _too_many(names: int) -> Unusable:
+    return Unusable("too many fields", f"{names:,}; at most {MAX_COLUMNS:,} are read")

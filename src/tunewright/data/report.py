@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -108,17 +109,23 @@ def build_report(
 
 def render_html(report: dict[str, Any], language: str) -> str:
     """The report as one self-contained page; all that users wrote is escaped."""
-    environment = Environment(
+    words = Words.of(language)
+    shown = page.shown(report, words)
+    return (
+        _templates()
+        .get_template("report.html")
+        .render(report=report, words=words.labels, say=words.say, say_all=words.say_all, **shown)
+    )
+
+
+@cache  # compiling the templates takes longer than filling them in
+def _templates() -> Environment:
+    return Environment(
         loader=PackageLoader("tunewright.data", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    )
-    words = Words.of(language)
-    shown = page.shown(report, words)
-    return environment.get_template("report.html").render(
-        report=report, words=words.labels, say=words.say, say_all=words.say_all, **shown
     )
 
 

@@ -1,0 +1,1 @@
+"""Malformed data files, and what ``prepare`` makes of them."""
