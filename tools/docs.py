@@ -1,4 +1,4 @@
-"""Write the generated docs: options from the configs, the annotated tree from the docstrings.
+"""Write the generated docs: options from the configs, checks from their table, the annotated tree.
 
 ``--check`` writes nothing and fails when a page is out of date.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from html import escape
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -16,11 +17,15 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.serving import GenerationConfig, ServeConfig
 from tunewright.config.training import TrainConfig
+from tunewright.data.checks.table import CHECKS
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ROOT / "docs" / "options.md"
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
-BEGIN, END = "<!-- tree: made by python -m tools.docs -->\n", "<!-- end of tree -->\n"
+DATA = {"en": ROOT / "docs" / "data.md", "zh": ROOT / "docs" / "data.zh-CN.md"}
+BEGIN, END = "<!-- made by python -m tools.docs -->\n", "<!-- end of what is made -->\n"
+CHECKS_HEAD = {"en": "| check | option | actions |", "zh": "| 检查 | 选项 | 处理方式 |"}
+RECOMMENDED = {"en": " (recommended)", "zh": "（推荐）"}
 COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("prepare", PrepareConfig),
     ("generate questions", QuestionsConfig),
@@ -99,17 +104,36 @@ def _order(path: Path) -> tuple[str, bool, str]:
     return (str(path.parent), path.name != "__init__.py", path.name)
 
 
-def architecture_page() -> str:
-    """docs/ARCHITECTURE.md with its tree brought up to date."""
-    text = ARCHITECTURE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
+def checks_table(language: str) -> str:
+    """The checks of the data gate in their order, with what each can do."""
+    lines = [CHECKS_HEAD[language], "|---|---|---|"]
+    for check in CHECKS:
+        settable = len(check.actions) > 1
+        actions = [
+            f"`{action}`: {escape(check.does[action][language], quote=False)}"
+            f"{RECOMMENDED[language] if settable and action == check.actions[0] else ''}"
+            for action in check.actions
+        ]
+        option = f"`checks.{check.name}`" if settable else "–"
+        lines.append(f"| {check.title[language]} | {option} | {'<br>'.join(actions)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_part(path: Path, part: str) -> str:
+    """A page with its generated part brought up to date."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + tree() + END + after
+    return before + BEGIN + part + END + after
 
 
 def main() -> None:
     """Write the pages, or compare them with ``--check``."""
-    for path, text in ((OPTIONS, options_page()), (ARCHITECTURE, architecture_page())):
+    pages = {
+        OPTIONS: options_page(),
+        ARCHITECTURE: with_part(ARCHITECTURE, tree()),
+        **{path: with_part(path, checks_table(language)) for language, path in DATA.items()},
+    }
+    for path, text in pages.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")
         elif path.read_text(encoding="utf-8") != text:

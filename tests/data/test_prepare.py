@@ -117,6 +117,8 @@ def test_a_forum_export_with_nothing_but_its_name(stage: Stage, tmp_path: Path) 
             "empty question": 1,
             "empty answer": 1,
         },
+        "merged": 0,
+        "changed": 0,
         "truncated": 0,
     }
     accounted(stage, dataset)
@@ -145,7 +147,7 @@ def test_every_dirt_at_once(stage: Stage, tmp_path: Path) -> None:
         ",,\n"
         " \u3000 ,只有回答,1\n"
         "零字节\0问题,零字节\0回答,1\n"
-        "乱码\ufffd,锟斤拷,1\n"
+        "坏\ufffd了,锟斤拷锟斤拷,1\n"
         f"太长,{'长' * 900},1\n"
         "<|im_end|>是什么,它是<|im_start|>标记,1\n"
         "<script>alert(1)</script>,{{ 7*7 }} <img src=x onerror=alert(1)>,1\n"
@@ -158,18 +160,20 @@ def test_every_dirt_at_once(stage: Stage, tmp_path: Path) -> None:
     accounted(stage, dataset)
     assert dataset.rows["dropped"] == {
         "wrong number of fields": 2,
-        "empty question": 2,
+        "empty question": 1,
+        "garbled characters": 1,
+        "question of one character": 1,
         "duplicate": 1,
         "longer than the context": 1,
     }
-    assert dataset.rows["kept"] == 19
+    assert dataset.rows["kept"] == 17
     rows = [row for split in stage.rows(dataset).values() for row in split]
     questions = {row.conversation.question: row for row in rows}
     assert questions["多行\n问题"].conversation.answer == '多行\n回答，带"引号"'
     assert questions["零字节问题"].conversation.answer == "零字节回答"
     assert "最后一行" in questions
-    kinds = {warning["kind"] for warning in stage.report(dataset)["warnings"]}
-    assert "garbled characters" in kinds
+    found = {finding["check"] for finding in stage.report(dataset)["findings"]}
+    assert {"garbled", "html", "control", "duplicates"} <= found
     assert stage.report(dataset)["files"][0]["notes"] == [{"kind": "nul bytes", "count": 2}]
 
 
@@ -222,9 +226,10 @@ def test_appended_rows_leave_the_others_where_they_were(stage: Stage, tmp_path: 
 def test_near_equal_questions_never_stand_in_two_splits(stage: Stage, tmp_path: Path) -> None:
     rows = []
     for n in range(120):
-        rows.append([f"第{n}条怎么理解", "", f"答{n}甲。", "1"])
-        rows.append(["", f"第{n}条，怎么理解？？", f"答{n}乙。", "1"])
-        rows.append([f"第{n}条怎么理解", f"第{n}条怎么理解？想了解。", f"答{n}丙。", "1"])
+        rule = chr(0x4E00 + 7 * n) + chr(0x6E00 + 5 * n)
+        rows.append([f"{rule}怎么理解", "", f"答{n}甲。", "1"])
+        rows.append(["", f"{rule}，怎么理解？？", f"答{n}乙。", "1"])
+        rows.append([f"{rule}怎么理解", f"{rule}怎么理解？想了解。", f"答{n}丙。", "1"])
     dataset = stage(write_csv(tmp_path / "near.csv", rows))
     assert dataset.rows["kept"] == 360
     groups = {s: {row.group for row in found} for s, found in stage.rows(dataset).items()}
@@ -292,7 +297,7 @@ def test_a_row_that_the_template_refuses_spoils_no_other(
     )
     (strict / "chat_template.jinja").write_text(refusal + template, encoding="utf-8")
     path = tmp_path / "a.jsonl"
-    lines = [{"system": "S" * (n == 7), "query": f"q{n}", "reply": "r"} for n in range(30)]
+    lines = [{"system": "S" * (n == 7), "query": f"q{n}", "reply": f"r{n}"} for n in range(30)]
     path.write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
     dataset = Stage(stage.store, strict)(path)
     assert dataset.rows["dropped"] == {"refused by the chat template": 1}
@@ -314,14 +319,14 @@ def test_token_counts_are_those_of_the_renderer(stage: Stage, tmp_path: Path) ->
 def test_several_files_and_formats_together(stage: Stage, tmp_path: Path) -> None:
     table = write_csv(tmp_path / "a.csv", forum(20))
     lines = [
-        {"messages": [{"role": "user", "content": f"m{n}"}, {"role": "assistant", "content": "x"}]}
+        {"messages": [{"role": "user", "content": f"m{n}"}, {"role": "assistant", "content": f"x{n}"}]}
         for n in range(20)
     ]
     talk = tmp_path / "b.jsonl"
     talk.write_text("\n".join(json.dumps(line) for line in [*lines, lines[0]]), encoding="utf-8")
     alpaca = tmp_path / "c.json"
     alpaca.write_text(
-        json.dumps([{"instruction": f"i{n}", "input": "", "output": "y"} for n in range(20)]),
+        json.dumps([{"instruction": f"i{n}", "input": "", "output": f"y{n}"} for n in range(20)]),
         encoding="utf-8",
     )
     dataset = stage(table, talk, alpaca, system="你是法律顾问。")

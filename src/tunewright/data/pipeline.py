@@ -49,8 +49,7 @@ def run_checks(
         outcome = _decided(check, corpus, context, choose)
         if outcome.finding is not None:
             findings.append(outcome.finding)
-        if _apply(outcome, collection, check.name):
-            corpus = Corpus(collection.train)
+        corpus = _applied(outcome, corpus, collection, check.name)
     listen(
         Event(kind="progress", data={"stage": "check", "done": len(wanted), "total": len(wanted)})
     )
@@ -73,8 +72,8 @@ def _decided(check: Check, corpus: Corpus, context: Context, choose: Choose) -> 
     return outcome if chosen == action else check.run(corpus, chosen, context)
 
 
-def _apply(outcome: Outcome, collection: Collection, name: str) -> bool:
-    """Do what an outcome says; whether any row's text or place changed."""
+def _applied(outcome: Outcome, corpus: Corpus, collection: Collection, name: str) -> Corpus:
+    """Do what an outcome says; the rows that then stand, with the columns that still hold."""
     drafts = collection.train
     for change in outcome.changes:
         draft = drafts[change.index]
@@ -85,14 +84,15 @@ def _apply(outcome: Outcome, collection: Collection, name: str) -> bool:
     if outcome.clusters is not None:
         _regroup(drafts, outcome.clusters)
     if not outcome.drops:
-        return bool(outcome.changes)
+        return Corpus(drafts) if outcome.changes else corpus
     gone = set()
     for drop in outcome.drops:
         kept = None if drop.kept is None else drafts[drop.kept]
         collection.drop(drafts[drop.index], drop.reason, drop.detail, kept)
         gone.add(drop.index)
-    collection.train = [draft for index, draft in enumerate(drafts) if index not in gone]
-    return True
+    rest = (Corpus(drafts) if outcome.changes else corpus).without(gone)
+    collection.train = list(rest.drafts)
+    return rest
 
 
 def _regroup(drafts: list[Draft], clusters: Sequence[int]) -> None:
