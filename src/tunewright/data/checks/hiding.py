@@ -35,10 +35,22 @@ class Hit(NamedTuple):
 
 def scan(corpus: Corpus, kinds: Sequence[Kind]) -> dict[int, list[Hit]]:
     """The values of every row that has some; arguments of tool calls are looked into as well."""
-    calling = [i for i, draft in enumerate(corpus.drafts) for turn in draft.turns if turn.calls]
-    rows = {*suspects(corpus.texts, joined_hints(kinds)), *calling}
-    hits = ((row, _hits(corpus.drafts[row], kinds)) for row in sorted(rows))
+    calling = {i for i, draft in enumerate(corpus.drafts) for turn in draft.turns if turn.calls}
+    likely = dict.fromkeys(calling, kinds)
+    likely |= _likely_kinds(corpus, kinds, calling)
+    hits = ((row, _hits(corpus.drafts[row], some)) for row, some in sorted(likely.items()))
     return {row: found for row, found in hits if found}
+
+
+def _likely_kinds(
+    corpus: Corpus, kinds: Sequence[Kind], known: Collection[int]
+) -> dict[int, list[Kind]]:
+    """Place → the kinds whose hints a row's text matches; polars tells them apart far faster."""
+    rows = [row for row in suspects(corpus.texts, joined_hints(kinds)) if row not in known]
+    texts = corpus.texts.gather(rows)
+    hints = {kind.hint for kind in kinds}
+    marks = {hint: texts.str.contains(hint).to_list() for hint in hints}
+    return {row: [kind for kind in kinds if marks[kind.hint][at]] for at, row in enumerate(rows)}
 
 
 def _hits(draft: Draft, kinds: Sequence[Kind]) -> list[Hit]:
@@ -56,13 +68,15 @@ def without(hits: Hits, keep: Collection[str]) -> dict[int, list[Hit]]:
 
 
 def masks(
-    corpus: Corpus, rows: Iterable[int], kinds: Sequence[Kind], keep: Collection[str] = ()
+    corpus: Corpus, hits: Hits, table: Sequence[Kind], keep: Collection[str] = ()
 ) -> list[Change]:
     """Changes that put a mark, in the language of its row, in the place of every value."""
     changes = []
-    for row in rows:
+    for row, some in hits.items():
         draft = corpus.drafts[row]
         chinese = any(has_chinese(text) for _, text in parts(draft))
+        present = {hit.kind for hit in some}
+        kinds = [kind for kind in table if kind in present]
         hide = partial(mask, kinds=kinds, keep=keep, language="zh" if chinese else "en")
         changes.append(rewritten(row, draft, in_every_turn(hide), calls=True))
     return [change for change in changes if change is not None]

@@ -24,7 +24,8 @@ from tunewright.data.checks.shown import example
 from tunewright.data.checks.turns import all_turns, rewritten, suspects, words
 from tunewright.data.records import Draft
 
-_SUSPECT = r"</?[A-Za-z][A-Za-z0-9]{0,9}[\s/>]|&(?:#\w{2,7}|[A-Za-z]\w{1,30});|<!--"
+SUSPECT = r"</?[A-Za-z][A-Za-z0-9]{0,9}[\s/>]|&(?:#\w{2,7}|[A-Za-z]\w{1,30});|<!--"
+"""What every text with HTML matches, in the syntax that polars takes."""
 # What a tool said is quoted as it is: it is rather JSON than a page.
 _ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 _ROUNDS = 3  # "&amp;lt;br&amp;gt;" has been escaped twice
@@ -231,7 +232,7 @@ def _first(text: str) -> int | None:
 def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     changes: list[Change] = []
     about = 0
-    for index in suspects(corpus.texts, _SUSPECT):
+    for index in suspects(corpus.texts, SUSPECT):
         change = rewritten(index, corpus.drafts[index], dict.fromkeys(_ROLES, cleaned))
         if change is not None and _about_html(corpus.drafts[index]):
             about += 1

@@ -25,7 +25,7 @@ _OTHER = (
     r"[\p{Hiragana}\p{Katakana}\p{Hangul}\p{Cyrillic}\p{Greek}\p{Arabic}\p{Hebrew}\p{Thai}"
     r"\p{Devanagari}\p{Bengali}\p{Tamil}\p{Khmer}\p{Lao}\p{Myanmar}\p{Tibetan}\p{Mongolian}]"
 )
-_OTHER_SHARE = 0.15
+_OTHER_SHARE = 0.2
 _CHINESE, _LATIN = 0.4, 0.1
 """Shares of wide characters from which a text is Chinese, and up to which it is Latin."""
 _LEAST_LETTERS = 20  # shorter answers are rather names, codes or classes

@@ -15,7 +15,7 @@ from tunewright.data.checks.turns import has_chinese
 _HALF_WIDTH = str.maketrans("０１２３４５６７８９＠．－：＝＋（）", "0123456789@.-:=+()")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """One kind of value, an entry of a table.
 
@@ -58,13 +58,14 @@ class Found(NamedTuple):
 def find(text: str, kinds: Sequence[Kind]) -> list[Found]:
     """Values in a text, in order; where two kinds overlap, the one earlier in the table counts."""
     plain = text.translate(_HALF_WIDTH)
+    taken = bytearray(len(text))
     found: list[Found] = []
     for kind in kinds:
         for match in kind.pattern.finditer(plain):
             start, end = match.span("value" if "value" in kind.pattern.groupindex else 0)
-            free = all(end <= other.start or start >= other.end for other in found)
-            if free and kind.accept(match):
+            if not any(taken[start:end]) and kind.accept(match):
                 found.append(Found(start, end, kind))
+                taken[start:end] = b"\1" * (end - start)
     return sorted(found, key=lambda one: one.start)
 
 

@@ -39,8 +39,8 @@ def _aws(match: re.Match[str]) -> bool:
     return not match.group().endswith("EXAMPLE") and _token(match)
 
 
-def _always(match: re.Match[str]) -> bool:
-    return True
+def _key_block(match: re.Match[str]) -> bool:
+    return re.search(r"[0-9A-Za-z+/=]{24}", match["value"]) is not None
 
 
 def _password(match: re.Match[str]) -> bool:
@@ -98,7 +98,7 @@ SECRETS: tuple[Kind, ...] = (
             r"-----BEGIN (?:[A-Z]+ ){0,3}PRIVATE KEY-----(?P<value>[0-9A-Za-z+/=\s:,.\\-]{16,}?)"
             r"(?=-----END|\Z|[^0-9A-Za-z+/=\s:,.\\-])"
         ),
-        _always,
+        _key_block,
     ),
     *(_kind(*entry) for entry in _KEYS),
     Kind(

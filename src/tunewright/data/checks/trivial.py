@@ -56,6 +56,7 @@ _EMPTY_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _EMPTY_WORD = (
     r"(?i)^[\s\p{P}\p{S}]*(?:" + "|".join(w for w, _ in _EMPTY_WORDS) + r")[\s\p{P}\p{S}]*$"
 )
+_SHORT = ("question of one character", "empty question", "empty text")
 _GREETINGS = frozenset("嗨嘿喂哈早好嗯哦在")
 _LONGEST_WORD = 24
 _NEAR = 4
@@ -76,7 +77,7 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
             "rows": len(rows),
             "nothing": counts["answer says nothing"] + counts["empty answer"],
             "repeats": counts["answer repeats the question"],
-            "short": counts["question of one character"],
+            "short": sum(counts[reason] for reason in _SHORT),
         },
         examples=tuple(example(corpus.drafts[row]) for row in rows[:EXAMPLES]),
     )
@@ -140,14 +141,22 @@ def _repeats(draft: Draft) -> bool:
 
 
 def _questions(corpus: Corpus) -> dict[int, str]:
-    """Rows whose question is one character, with no system message to say what to do with it."""
+    """Rows whose question, or text, is empty or one character."""
     short = _places(corpus.questions.str.strip_chars().str.len_chars() <= 1)
-    return {row: "question of one character" for row in short if _is_lone(corpus.drafts[row])}
+    reasons = {row: _short_question(corpus.drafts[row]) for row in short}
+    return {row: reason for row, reason in reasons.items() if reason}
 
 
-def _is_lone(draft: Draft) -> bool:
-    greets = draft.question.strip() in _GREETINGS
-    return not greets and _must_answer(draft) and all(turn.role != "system" for turn in draft.turns)
+def _short_question(draft: Draft) -> str:
+    """Why a question of one character or none is no question; "" when it is one."""
+    question = draft.question.strip()
+    if not question:
+        return "empty text" if draft.kind == "text" else "empty question"
+    # A system message may say what to do with it.
+    instructed = any(turn.role == "system" for turn in draft.turns)
+    if question in _GREETINGS or instructed or not _must_answer(draft):
+        return ""
+    return "question of one character"
 
 
 def _places(marks: pl.Series) -> Sequence[int]:
@@ -163,15 +172,14 @@ TRIVIAL = Check(
     says={
         "en": "{rows:,} rows teach nothing: in {nothing:,} the answer is empty or only a sign or "
         "a word such as “N/A”, in {repeats:,} it repeats the question, in {short:,} the question "
-        "is a single character. Short answers that do answer (yes, no, numbers, classes) are "
-        "not among them.",
+        "is empty or a single character. Short answers that do answer (yes, no, numbers, "
+        "classes) are not among them.",
         "zh": "{rows:,} 行没有可学的内容：{nothing:,} 行的回答是空的，或只有标点、“略”“同上”之类；"
-        "{repeats:,} 行的回答只是重复问题；{short:,} 行的问题只有一个字。"
+        "{repeats:,} 行的回答只是重复问题；{short:,} 行的问题为空或只有一个字。"
         "虽短但确实作答的（是、否、数字、类别）不算在内。",
     },
     does={
         "drop": {"en": "leave these rows out", "zh": "去掉这些行"},
         "keep": {"en": "keep them", "zh": "保留"},
     },
-    kinds=frozenset({"conversation", "preference", "rating"}),
 )

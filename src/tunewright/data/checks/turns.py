@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import get_args
@@ -14,6 +15,8 @@ from tunewright.data.records import Draft, Turn
 
 Edit = Callable[[str], tuple[str, Counter[str]]]
 """A text → the text as it should be, and how often each thing was done to it."""
+
+_CHINESE = re.compile(r"[\u3001-\u3011\u4e00-\u9fff\uff01-\uff1f]")
 
 
 def words(text: str) -> frozenset[str]:
@@ -41,8 +44,8 @@ def parts(draft: Draft) -> list[tuple[Role, str]]:
 
 
 def has_chinese(text: str) -> bool:
-    """Whether a text holds a Chinese character."""
-    return any("\u4e00" <= character <= "\u9fff" for character in text)
+    """Whether a text holds a Chinese character or punctuation mark."""
+    return _CHINESE.search(text) is not None
 
 
 def detail(done: Mapping[str, int]) -> str:
