@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from tunewright.core.errors import DataError, StorageError
+from tunewright.core.errors import DataError
 from tunewright.data.inputs import ENDINGS, Skipped, printable
-from tunewright.data.limits import MEMBERS, Budget
+from tunewright.data.limits import MEMBERS, Budget, no_room
 
 _CHUNK = 1 << 18
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -37,9 +37,16 @@ class Room:
         self._count = 0
 
     def place(self) -> Path:
-        """A path for one more file; its name says nothing, so no name can lead elsewhere."""
+        """A path for one more file; its name says nothing, so no name can lead elsewhere.
+
+        Raises:
+            StorageError: there is no folder for temporary files.
+        """
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="tunewright-"))
+            try:
+                self._folder = Path(tempfile.mkdtemp(prefix="tunewright-"))
+            except OSError as error:
+                raise no_room(Path(error.filename or tempfile.gettempdir()), error) from error
         self._count += 1
         return self._folder / f"{self._count:06}"
 
@@ -183,10 +190,7 @@ def _disk(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot unpack into {target.parent}: {error.strerror}",
-            "Free some space there, or name another folder for temporary files with TMPDIR.",
-        ) from error
+        raise no_room(target, error) from error
 
 
 @contextmanager

@@ -10,11 +10,11 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from tunewright.core.errors import DataError
+from tunewright.data.headers import MAX_COLUMNS
 from tunewright.data.isolated import LineWriter, Order
 from tunewright.data.labels import Fact
-from tunewright.data.tables import MAX_COLUMNS
 
-_FIRST_ROWS = 64
+_FIRST_ROWS = 8
 _MOST_ROWS = 50_000
 _BATCH_BYTES = 1 << 22
 
@@ -92,10 +92,19 @@ def _batches(frame: pl.LazyFrame, writer: LineWriter) -> Iterator[int]:
         batch = frame.slice(start, count).collect()
         if not batch.height:
             return
-        buffer = io.BytesIO()
-        batch.write_ndjson(buffer)
-        writer.write(buffer.getvalue())
+        mean = 1 + _size(batch) // batch.height
+        fitting = max(1, _BATCH_BYTES // mean)
+        for part in batch.iter_slices(fitting):
+            buffer = io.BytesIO()
+            part.write_ndjson(buffer)
+            writer.write(buffer.getvalue())
         yield batch.height
         start += batch.height
-        mean = 1 + buffer.tell() // batch.height
-        count = max(1, min(_MOST_ROWS, 8 * count, _BATCH_BYTES // mean))
+        count = min(_MOST_ROWS, 8 * count, fitting)
+
+
+def _size(batch: pl.DataFrame) -> int:
+    """Bytes of a batch written out; one text that stands in many rows counts in each."""
+    texts = batch.select(pl.col(pl.String).str.len_bytes().sum())
+    written = sum(texts.row(0)) if texts.width else 0
+    return int(batch.estimated_size()) + int(written)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from tunewright.core.errors import DataError
 from tunewright.data.json_files import Read
+from tunewright.data.limits import EmptyFileError
 from tunewright.data.records import Record
-from tunewright.data.text import MAX_LINE, EmptyFileError, TextFile
+from tunewright.data.text import MAX_LINE, TextFile
 
 LIMIT = 4000
 """Characters that a record holds at most, unless one sentence is longer."""

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tunewright.core.errors import DataError
+from tunewright.core.errors import DataError, StorageError, TunewrightError
 from tunewright.data.labels import Fact
-from tunewright.data.limits import Budget
-from tunewright.data.text import EmptyFileError
+from tunewright.data.limits import Budget, EmptyFileError, no_room
 
 # What the interpreter and the readers' libraries take before the first byte is read, and what
 # reading takes per byte of the file. Measured: 120 to 250 MiB, and up to 5 bytes.
@@ -79,7 +78,10 @@ class LineWriter:
     def write(self, data: bytes) -> int:
         """Write bytes; there may be many lines in them."""
         self._budget.spend(len(data))
-        return self._file.write(data)
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            raise no_room(Path(self._file.name), error) from error
 
 
 Reader = Callable[[Order, LineWriter], Mapping[str, Any]]
@@ -111,11 +113,13 @@ def read_apart(order: Order, into: Path) -> Lines:
             "Make it again; if it opens elsewhere, save it as CSV or JSONL and name that.",
         )
     if "error" in said:
-        kind = EmptyFileError if said["empty"] else DataError
-        raise kind(said["error"], said["hint"])
+        raise _ERRORS[said["kind"]](said["error"], said["hint"])
     return Lines(into, tuple(said["columns"]), said["rows"], tuple(said["notes"]))
 
 
+_ERRORS: dict[str, type[TunewrightError]] = {
+    kind.__name__: kind for kind in (DataError, EmptyFileError, StorageError)
+}
 _WORDS = {"xlsx": "workbook", "parquet": "Parquet file", "arrow": "Arrow file"}
 
 
@@ -138,9 +142,8 @@ def main() -> None:
     try:
         with open(sys.argv[1], "xb") as file:
             said = _reader(order.kind)(order, LineWriter(file, Budget(size, order.label)))
-    except DataError as error:
-        empty = isinstance(error, EmptyFileError)
-        said = {"error": error.message, "hint": error.hint, "empty": empty}
+    except tuple(_ERRORS.values()) as error:
+        said = {"error": error.message, "hint": error.hint, "kind": type(error).__name__}
     json.dump(dict(said), sys.stdout)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 
 from tunewright.core.errors import DataError
+from tunewright.data.headers import MAX_COLUMNS
 from tunewright.data.json_window import Window, mended, message
 from tunewright.data.records import Record, Unusable
-from tunewright.data.tables import MAX_COLUMNS
 from tunewright.data.text import MAX_LINE, TextFile
 
 Read = Callable[[], Iterator[Record]]
@@ -42,8 +42,9 @@ def json_source(text: TextFile, ending: str = "") -> tuple[str, Read]:
             f"{text.label}, line 1: not JSON (begins {first[:40]!r})",
             "Expected one JSON object per line, or an array of objects.",
         )
+    by_line = ending in (".jsonl", ".ndjson")
     whole = is_object(first) or is_object(second)
-    if second and (whole or (ending != ".json" and first != "{")):
+    if (whole and (second or by_line)) or (second and ending != ".json" and first != "{"):
         return "jsonl", partial(json_lines, text)
     return "json", partial(_objects, text)
 

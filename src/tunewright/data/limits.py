@@ -1,8 +1,10 @@
-"""How much a packed file may become when it is unpacked."""
+"""How much a file may hold, and what is said when it holds too much or nothing."""
 
 from __future__ import annotations
 
-from tunewright.core.errors import DataError
+from pathlib import Path
+
+from tunewright.core.errors import DataError, StorageError
 
 UNPACKED_BYTES = 8 << 30
 """Bytes that one file may unpack to."""
@@ -12,6 +14,10 @@ FREE_BYTES = 32 << 20
 """Bytes that any file may unpack to, whatever the ratio."""
 MEMBERS = 10_000
 """Files in one archive."""
+
+
+class EmptyFileError(DataError):
+    """A file without content; in a folder of files it is passed over with a note."""
 
 
 class Budget:
@@ -40,3 +46,11 @@ class Budget:
                 "its size holds unless it was made to do harm",
                 "If it is good data, unpack or convert it first and name the result.",
             )
+
+
+def no_room(path: Path, error: OSError) -> StorageError:
+    """What to say when the disk refuses a temporary file."""
+    return StorageError(
+        f"cannot unpack into {path.parent}: {error.strerror}",
+        "Free some space there, or name another folder for temporary files with TMPDIR.",
+    )

@@ -20,9 +20,10 @@ from tunewright.data.inputs import Input, Skipped, display_names, find_files, pr
 from tunewright.data.isolated import Order, read_apart
 from tunewright.data.json_files import begins_like_json, json_lines, json_source
 from tunewright.data.labels import Fact
+from tunewright.data.limits import EmptyFileError
 from tunewright.data.records import Record, Unusable
 from tunewright.data.tables import has_known_header, table_source
-from tunewright.data.text import EmptyFileError, TextFile, open_text
+from tunewright.data.text import TextFile, open_text
 
 __all__ = ["SAMPLE", "Source", "display_names", "open_source", "opened"]
 

@@ -17,6 +17,7 @@ import numpy as np
 from tunewright.core.errors import ConfigError, DataError
 from tunewright.data import encodings
 from tunewright.data.encodings import HEAD, shown
+from tunewright.data.limits import EmptyFileError
 from tunewright.data.signatures import TEXT, read_head, recognise
 
 MAX_LINE = 1 << 24
@@ -174,10 +175,6 @@ def open_text(path: Path, encoding: str | None = None, label: str = "") -> TextF
         if head.startswith(mark):
             return _checked(path, name, "byte order mark", label)
     return _without_mark(path, head, label)
-
-
-class EmptyFileError(DataError):
-    """A file without content; in a folder of files it is passed over with a note."""
 
 
 def _insisted(path: Path, encoding: str, label: str) -> TextFile:

@@ -11,10 +11,10 @@ import orjson
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetVisibleEnum
 
 from tunewright.core.errors import DataError
+from tunewright.data.headers import column_names
 from tunewright.data.isolated import LineWriter, Order
 from tunewright.data.labels import Fact
-from tunewright.data.tables import column_names
-from tunewright.data.text import EmptyFileError
+from tunewright.data.limits import EmptyFileError
 
 _HEADER_ROWS = 20  # a title may stand above the header
 _Row = tuple[int, list[Any]]
