@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tunewright.core.errors import DataError
+from tunewright.data.labels import Words
 from tunewright.data.records import Unusable
 from tunewright.data.sources import Source, display_names, open_source
+from tunewright.data.text import MAX_LINE
 
 
 def opened(tmp_path: Path, text: str, name: str = "data.csv", **options: Any) -> Source:
@@ -168,3 +171,159 @@ def test_files_are_named_by_what_tells_them_apart() -> None:
     names = display_names(("/x/a.csv", "/x/b/c.csv", "/x/d/c.csv"))
     assert list(names.values()) == ["a.csv", "b/c.csv", "d/c.csv"]
     assert display_names(("a.csv", "a.csv")) == {"a.csv": "a.csv"}
+
+
+def test_a_header_that_comes_again_is_no_row(tmp_path: Path) -> None:
+    source = opened(tmp_path, "question,answer\na,b\nquestion,answer\nc,d\n")
+    assert refused(source) == {3: "header repeated"}
+    assert [f["question"] for f in fields(source)] == ["a", "c"]
+
+
+def test_excels_own_line_about_the_separator(tmp_path: Path) -> None:
+    source = opened(tmp_path, "sep=;\r\nq;a, so\r\n1;2\r\n")
+    assert (source.delimiter, source.columns) == (";", ("q", "a, so"))
+    assert [r.number for r in source.read()] == [3]
+
+
+def test_rows_keep_their_numbers_across_blocks(tmp_path: Path) -> None:
+    lines = [f"{n},x" for n in range(2, 3000)]
+    lines[1500] = "only one field"
+    lines[1501] = ""
+    source = opened(tmp_path, "\n".join(["n,a", *lines]))
+    assert refused(source) == {1502: "wrong number of fields"}
+    for record in source.read():
+        if isinstance(record.fields, dict):
+            assert int(record.fields["n"]) == record.number
+
+
+def test_an_error_far_on_names_its_row(tmp_path: Path) -> None:
+    good = "".join(f"{n},x\n" for n in range(2, 3000))
+    source = opened(tmp_path, f"q,a\n{good}1,{'x' * (9 << 20)}\n")
+    with pytest.raises(DataError, match=r"row 3000 \(line 3000\): field larger than"):
+        fields(source)
+
+
+def test_json_under_another_name(tmp_path: Path) -> None:
+    lines = "\n".join(json.dumps(row) for row in ROWS)
+    assert opened(tmp_path, lines, "d.csv").kind == "jsonl"
+    assert opened(tmp_path, json.dumps(ROWS, indent=1), "d.tsv").kind == "json"
+    assert opened(tmp_path, '{q},a\n"{1}",2\n', "d.csv").columns == ("{q}", "a")
+
+
+@pytest.mark.parametrize("join", ["", "\n", " \n\n", ",\n"])
+def test_objects_one_after_another(tmp_path: Path, join: str) -> None:
+    text = join.join(json.dumps(row, indent=1) for row in ROWS * 30)
+    assert fields(opened(tmp_path, text, "d.json")) == ROWS * 30
+
+
+def test_a_json_array_is_read_in_pieces(tmp_path: Path) -> None:
+    rows = [{"n": n, "text": "长" * (n % 977), "deep": [{"k": [n, -n]}]} for n in range(6000)]
+    for indent in (None, 1):
+        source = opened(tmp_path, json.dumps(rows, ensure_ascii=False, indent=indent), "d.json")
+        assert fields(source) == rows
+        assert [r.number for r in source.read()] == list(range(1, 6001))
+
+
+def test_an_array_of_what_a_piece_may_cut_in_two(tmp_path: Path) -> None:
+    values = [12345678901234567890, -1.5e-7, True, None, "\\u00e9\\ud83d\\ude00" * 3, {"q": "x"}]
+    text = "[" + ",".join(json.dumps(value) for value in values * 40_000) + "]"
+    records = opened(tmp_path, text, "d.json").read()
+    assert sum(isinstance(record.fields, dict) for record in records) == 40_000
+
+
+def test_a_place_far_into_an_array_is_named(tmp_path: Path) -> None:
+    rows = [json.dumps({"n": n, "text": "长" * 300}, ensure_ascii=False) for n in range(8000)]
+    rows[6000] = '{"n": oops}'
+    source = opened(tmp_path, "[\n" + ",\n".join(rows) + "\n]", "d.json")
+    with pytest.raises(DataError, match=r"line 6002, column 7: not JSON \(Expecting value\)"):
+        fields(source)
+    source = opened(tmp_path, "[" + ", ".join(rows[:6000]) + ", oops]", "d.json")
+    column = len("[" + ", ".join(rows[:6000]) + ", ") + 1
+    with pytest.raises(DataError, match=f"line 1, column {column}: not JSON"):
+        fields(source)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('{"q": NaN}', "nan"),
+        ('{"q": -Infinity}', "-inf"),
+        ('{"q": 123456789012345678901234567890}', "123456789012345678901234567890"),
+        ('{"q": 9223372036854775808}', "9223372036854775808"),
+        ('{"q": 1.5}', "1.5"),
+        ('{"q": 1, "q": 2}', "2"),
+        ('{"q": "\\ud83d half"}', "\ufffd half"),
+        ('{"q": "\\ud83d\\ude00"}', "😀"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["lines", "array", "utf-16"])
+def test_odd_values_are_read_alike_in_every_layout(
+    tmp_path: Path, line: str, value: str, layout: str
+) -> None:
+    path = tmp_path / ("d.json" if layout == "array" else "d.jsonl")
+    text = f"[{line}, {line}]" if layout == "array" else f"{line}\n{line}\n"
+    path.write_bytes(text.encode("utf-16" if layout == "utf-16" else "utf-8"))
+    assert [str(f["q"]) for f in fields(open_source(path, path.name))] == [value, value]
+
+
+def test_lines_that_are_no_row_of_anything(tmp_path: Path) -> None:
+    huge = json.dumps({"q": "x" * (MAX_LINE + 1)})
+    names = json.dumps({f"k{n}": n for n in range(3000)})
+    very_many = json.dumps({f"k{n}": n for n in range(200_000)})
+    lines = ['{"q": 1}', huge, names, very_many, '{"q": 2}']
+    source = opened(tmp_path, "\n".join(lines), "d.jsonl")
+    assert refused(source) == {2: "line too long", 3: "too many fields", 4: "too many fields"}
+    assert [f["q"] for f in fields(source)] == [1, 2]
+    without = opened(tmp_path, "\n".join([*lines[:1], *lines[2:]]), "d.jsonl")
+    assert refused(without) == {2: "too many fields", 3: "too many fields"}
+
+
+def test_a_first_line_that_is_damaged_costs_one_row(tmp_path: Path) -> None:
+    for first in ('{"q": 1', "# export 2024"):
+        source = opened(tmp_path, f'{first}\n{{"q": 2}}\n{{"q": 3}}\n', "d.jsonl")
+        assert refused(source) == {1: "not JSON"}
+        assert [f["q"] for f in fields(source)] == [2, 3]
+
+
+def test_lines_that_old_systems_ended(tmp_path: Path) -> None:
+    source = opened(tmp_path, '{"q": 1}\r{"q": 2}\r', "d.jsonl")
+    assert [(r.number, r.fields) for r in source.read()] == [(1, {"q": 1}), (2, {"q": 2})]
+
+
+def test_what_a_source_says_of_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_bytes("问题,答案\n问题在这里\0,答案也在这里\n".encode("gb18030") * 60)
+    source = open_source(path, "d.csv")
+    assert (source.encoding, source.encoding_reason) == ("GB18030", "reads as GB18030")
+    assert source.rows_hint == 120
+    assert source.notes == ({"kind": "nul bytes", "count": 60},)
+
+
+def test_reasons_and_notes_have_words_in_both_languages() -> None:
+    skipped = ("kinds", "hidden", "links", "pipes", "twice", "nested", "empty", "documents")
+    facts = {f"skipped {reason}" for reason in skipped}
+    facts |= {"sheet", "other sheets", "rows above header", "binary column", "reads as Big5"}
+    reasons = {"header repeated", "line too long", "too many fields", "wrong number of fields"}
+    for language in ("en", "zh"):
+        words = Words.of(language)
+        assert facts <= words.facts.keys()
+        assert reasons <= words.reasons.keys()
+
+
+def test_a_long_file_is_read_in_little_memory(tmp_path: Path) -> None:
+    rows = [["question", "answer"], *([f"第{n}问", "答" * 120] for n in range(30_000))]
+    with open(tmp_path / "d.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    objects = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    (tmp_path / "d.json").write_text(json.dumps(objects, ensure_ascii=False), encoding="utf-8")
+    with open(tmp_path / "d.jsonl", "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in objects)
+    del rows, objects
+    for name in ("d.csv", "d.jsonl", "d.json"):
+        source = open_source(tmp_path / name, name)
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in source.read()) == 30_000
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()

@@ -18,6 +18,7 @@ from tunewright.data.text import MAX_LINE, TextFile
 
 Read = Callable[[], Iterator[Record]]
 _EXACT = 1 << 63
+_PIECE = 1 << 18
 # A line as long as this with as many names takes ten times its size when it is parsed.
 _LONG = 1 << 20
 _MOST_NAMES = 100_000
@@ -132,7 +133,7 @@ def _by_json(line: str) -> dict[str, Any] | Unusable:
 
 def _array(text: TextFile) -> Iterator[Record]:
     """Elements one by one, so that a large file never stands in memory as a whole."""
-    with text.chunks() as chunks:
+    with text.chunks(_PIECE) as chunks:
         window = Window(chunks, text.label)
         window.skip("[")
         number = 0
@@ -150,7 +151,7 @@ def _array(text: TextFile) -> Iterator[Record]:
 
 def _objects(text: TextFile) -> Iterator[Record]:
     """An object that holds the rows, one row alone, or several one after another."""
-    with text.chunks() as chunks:
+    with text.chunks(_PIECE) as chunks:
         window = Window(chunks, text.label)
         value = window.value()
         several = window.peek()
