@@ -318,7 +318,12 @@ def test_token_counts_are_those_of_the_renderer(stage: Stage, tmp_path: Path) ->
 def test_several_files_and_formats_together(stage: Stage, tmp_path: Path) -> None:
     table = write_csv(tmp_path / "a.csv", forum(20))
     lines = [
-        {"messages": [{"role": "user", "content": f"m{n}"}, {"role": "assistant", "content": f"x{n}"}]}
+        {
+            "messages": [
+                {"role": "user", "content": f"m{n}"},
+                {"role": "assistant", "content": f"x{n}"},
+            ]
+        }
         for n in range(20)
     ]
     talk = tmp_path / "b.jsonl"
