@@ -22,6 +22,7 @@ from tunewright.model.adapters import adapter_parameters, attach_lora, save_adap
 from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.generation import TextModel
 from tunewright.model.loading import load_model
+from tunewright.model.references import Foundation
 from tunewright.model.rendering import Renderer
 
 Ask = Callable[..., Awaitable[httpx.Response]]
@@ -58,7 +59,7 @@ def adapter(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(base: Base) -> Any:
-    return engine_app(LocalBase.load(base, Renderer(base.folder), "cpu"), "secret")
+    return engine_app(LocalBase.load(Foundation(base), Renderer(base.folder), "cpu"), "secret")
 
 
 def session(engine: Any, story: Callable[[Ask], Awaitable[None]], bearer: str = "secret") -> None:

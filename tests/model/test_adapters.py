@@ -67,7 +67,7 @@ def test_the_layer_computes_w_plus_scaled_b_a(tiny_base: Path) -> None:
     path = attach_lora(model, LoraConfig(rank=4, alpha=6, targets=("q_proj",)), seed=0)[0]
     stir(model)
     layer = model.get_submodule(path)
-    pair = layer.pairs["default"]
+    pair = layer.parts["default"]
     x = torch.randn(2, 3, layer.base.in_features)
     weight = layer.base.weight + 6 / 4 * pair.b @ pair.a
     torch.testing.assert_close(layer(x), x @ weight.T, atol=1e-5, rtol=1e-5)
@@ -193,10 +193,10 @@ def test_hostile_and_foreign_adapters_are_refused(tiny_base: Path, tmp_path: Pat
         with pytest.raises(ModelError, match=message):
             load_adapter(load(tiny_base), tmp_path)
 
-    attempt("use_dora", use_dora=True)
+    attempt("of lora_A, lora_B, lora_magnitude_vector", use_dora=True)
     attempt("bias", bias="all")
     attempt("auto_map", auto_map={"x": "y"})
-    attempt("does not describe", peft_type="IA3")
+    attempt("does not describe", peft_type="LOHA")
     one = next(iter(tensors))
     save_file({one: tensors[one]}, tmp_path / "adapter_model.safetensors")
     attempt("only lora_")

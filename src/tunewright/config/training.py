@@ -8,18 +8,62 @@ from pydantic import Field
 
 from tunewright.config.base import StageConfig
 
+TunerName = Literal["lora", "full", "freeze", "ia3", "prefix", "bottleneck"]
+
 
 class LoraConfig(StageConfig):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W' = W + (alpha / rank) · B·A."""
 
     rank: int = Field(default=16, ge=1, le=1024, json_schema_extra={"flag": "--rank"})
     """Rank r of A (r, in) and B (out, r)."""
-    alpha: float = Field(default=32, gt=0)
+    alpha: float = Field(default=32.0, gt=0)
     """Scale of the adapter; the effective factor is alpha / rank."""
+    scaling: Literal["standard", "rslora"] = "standard"
+    """standard: alpha / rank; rslora: alpha / √rank, steadier at high ranks (arXiv 2312.03732)."""
+    dora: bool = False
+    """Learn magnitudes apart from directions (DoRA, arXiv 2402.09353); slower."""
+    plus: float = Field(default=1.0, ge=1, le=1000)
+    """B's learning rate as a multiple of A's (LoRA+, arXiv 2402.12354, uses 16); 1 is off."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of inputs to A that is zeroed while training."""
     targets: tuple[str, ...] = ("all-linear",)
-    """Names of the linear layers to adapt, e.g. q_proj; all-linear takes all but the head."""
+    """Linear layers to adapt: all-linear (but the head), attention, mlp, q_proj, *.layers.1?.*…"""
+    exclude: tuple[str, ...] = ()
+    """Layers to leave out of the targets, named in the same ways."""
+
+
+class FreezeConfig(StageConfig):
+    """Full tuning of the last blocks only."""
+
+    blocks: int = Field(default=2, ge=1)
+    """Blocks to train, counted from the last; everything else stays as it is."""
+
+
+class Ia3Config(StageConfig):
+    """One learnt factor per channel (Liu et al. 2022, arXiv 2205.05638)."""
+
+    targets: tuple[str, ...] = ()
+    """Layers whose outputs are scaled; the keys' and values' projections when not given."""
+    feedforward: tuple[str, ...] = ()
+    """Layers whose inputs are scaled; the last layer of every MLP when not given."""
+
+
+class PrefixConfig(StageConfig):
+    """Learnt keys and values before every text (Li & Liang 2021; Liu et al. 2022)."""
+
+    tokens: int = Field(default=32, ge=1, le=4096, json_schema_extra={"flag": "--pre-seq-len"})
+    """Length of the prefix; ChatGLM's scripts call it pre_seq_len and use 128."""
+    projection: int = Field(default=0, ge=0, le=65536)
+    """Width of the MLP that makes the prefix while training; 0 trains the prefix directly."""
+
+
+class BottleneckConfig(StageConfig):
+    """Small layers after the sublayers (Houlsby et al. 2019; Pfeiffer et al. 2021)."""
+
+    size: int = Field(default=64, ge=1, le=65536)
+    """Width of the bottleneck."""
+    placement: Literal["mlp", "both"] = "mlp"
+    """mlp: after every MLP (Pfeiffer); both: also after every attention (Houlsby)."""
 
 
 class OptimizerConfig(StageConfig):
@@ -49,7 +93,7 @@ class TrainConfig(StageConfig):
     dataset: str
     """Dataset id or name; 'latest' is the newest."""
     base: str = "nano"
-    """Base model: nano, a local folder, a Hugging Face id, or modelscope:ID."""
+    """Start: nano, a local folder, a Hugging Face id, modelscope:ID, or a tuned model (ft:…)."""
     method: Literal["sft"] = "sft"
     """Training method: sft learns the assistant's answers."""
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
@@ -72,5 +116,13 @@ class TrainConfig(StageConfig):
     """Where to train."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Order of rows, initial adapter and dropout."""
+    tuner: TunerName = "lora"
+    """What is trained; all but freeze and full leave the base as it is."""
+    quantize: Literal["none", "nf4", "int8"] = "none"
+    """Hold the frozen base in 4 or 8 bits (QLoRA, arXiv 2305.14314); nf4 needs bitsandbytes."""
     lora: LoraConfig = LoraConfig()
+    freeze: FreezeConfig = FreezeConfig()
+    ia3: Ia3Config = Ia3Config()
+    prefix: PrefixConfig = PrefixConfig()
+    bottleneck: BottleneckConfig = BottleneckConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

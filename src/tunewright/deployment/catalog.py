@@ -10,6 +10,8 @@ from tunewright.config.serving import ServeConfig
 from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
+from tunewright.model.references import foundation_name
+from tunewright.model.tuners.files import replaces_weights
 
 BUNDLED_BASE = "nano"
 
@@ -21,9 +23,9 @@ class Target:
     Attributes:
         name: what clients ask for.
         id: the model's id; for a base, its name.
-        base: the base as its engine is told: nano, a folder, a hub id.
+        base: whose weights its engine holds: nano, a folder, a hub id, or a tuned model's id.
         model: the tuned model's record, or None for the base itself.
-        adapter: the folder of the tuned model's adapter, or None for the base itself.
+        adapter: the folder of the tuned model's adapter, or None when the weights say it all.
     """
 
     name: str
@@ -43,13 +45,17 @@ def served_targets(store: Store, config: ServeConfig) -> list[Target]:
     models = store.list(Model)
     targets: dict[str, Target] = {}
     for model in models:
-        folder = store.folder(Model, model.id)
-        target = Target(model.name, model.id, model.base, model, folder)
-        targets.setdefault(model.name, target)
+        targets.setdefault(model.name, _tuned(store, model))
     for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
         name = public_base_name(base)
         targets.setdefault(name, Target(name, name, base))
     return list(targets.values())
+
+
+def _tuned(store: Store, model: Model) -> Target:
+    folder = store.folder(Model, model.id)
+    adapter = None if replaces_weights(folder) else folder
+    return Target(model.name, model.id, foundation_name(store, model), model, adapter)
 
 
 def public_base_name(base: str) -> str:
@@ -70,7 +76,7 @@ def find_target(store: Store, config: ServeConfig, name: str) -> Target:
             return target
     for model in store.list(Model):
         if name == model.id:
-            return Target(model.name, model.id, model.base, model, store.folder(Model, model.id))
+            return _tuned(store, model)
     known = [target.name for target in targets]
     close = difflib.get_close_matches(name[:128], known, n=3, cutoff=0.4) or known[:3]
     raise RequestError(

@@ -18,8 +18,9 @@ import uvicorn
 
 from tunewright.core.errors import TunewrightError
 from tunewright.core.settings import read_settings
+from tunewright.core.store import Store
 from tunewright.deployment.engine_app import engine_app
-from tunewright.model.catalog import resolve_base
+from tunewright.model.references import resolve_foundation
 from tunewright.model.rendering import Renderer
 
 _STDIN = 0
@@ -37,12 +38,13 @@ def main() -> int:
         return 2
     with parent, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         try:
-            base = resolve_base(arguments.base, read_settings(Path(arguments.home)))
+            foundation = resolve_foundation(_store(Path(arguments.home)), arguments.base)
+            base = foundation.base
             renderer = Renderer(base.folder)
             # Seconds of imports: only for a base that can be served.
             from tunewright.deployment.local_base import LocalBase
 
-            served = LocalBase.load(base, renderer, arguments.device)
+            served = LocalBase.load(foundation, renderer, arguments.device)
         except TunewrightError as error:
             print(json.dumps({"error": str(error)}), file=parent, flush=True)
             return error.exit_code
@@ -68,10 +70,14 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", required=True, help="base model, as `serve` knows it")
+    parser.add_argument("--base", required=True, help="base, or id of a model with own weights")
     parser.add_argument("--home", required=True, help="home folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     return parser.parse_args()
+
+
+def _store(home: Path) -> Store:
+    return Store(home, read_settings(home))
 
 
 def _read_token() -> str:

@@ -97,7 +97,7 @@ class Gateway:
         message = self._client.build_request(
             "POST",
             f"{engine.url}/v1/chat/completions",
-            json=request.wire(target.id if target.model else BASE_NAME),
+            json=request.wire(target.id if target.adapter else BASE_NAME),
             headers={"Authorization": f"Bearer {engine.token}"},
         )
         response = await self._client.send(message, stream=True)

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 from tunewright.core.messages import Conversation
 from tunewright.deployment.decoding import BatchGroup
 from tunewright.deployment.scheduler import Group
-from tunewright.model.adapters import load_adapter, set_active, unload
-from tunewright.model.catalog import Base
-from tunewright.model.loading import load_model, pick_device, pick_dtype
+from tunewright.model.adapters import load_adapter, load_foundation, set_active, unload
+from tunewright.model.loading import pick_device, pick_dtype
+from tunewright.model.references import Foundation
 from tunewright.model.rendering import Renderer
 
 
@@ -29,14 +29,14 @@ class LocalBase:
         self.context_length = renderer.context_length
 
     @classmethod
-    def load(cls, base: Base, renderer: Renderer, device: str) -> LocalBase:
-        """Load a base's weights.
+    def load(cls, foundation: Foundation, renderer: Renderer, device: str) -> LocalBase:
+        """Load a base's weights, with the tuned models that are part of them.
 
         Raises:
             InputError: when there is no such device, or the weights cannot be used.
         """
         chosen = pick_device(device)
-        return cls(load_model(base, chosen, pick_dtype("auto", chosen)), renderer)
+        return cls(load_foundation(foundation, chosen, pick_dtype("auto", chosen)), renderer)
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""

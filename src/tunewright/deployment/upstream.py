@@ -100,7 +100,8 @@ class Upstream:
             RequestError: 503 when the engine cannot be started or will not take the adapter.
         """
         life = await self._alive()
-        if target.model is not None and target.adapter is not None:
+        _check_match(life.engine, target)
+        if target.adapter is not None:
             async with self._loading:
                 await self._load(life, target)
         return life.engine
@@ -169,7 +170,6 @@ class Upstream:
         if target.id in life.adapters:
             life.adapters.move_to_end(target.id)
             return
-        _check_match(life.engine, target)
         idle = [name for name in life.adapters if not self._in_use[name]]
         if len(life.adapters) >= MAX_ADAPTERS and idle:
             await self._tell(life.engine, "unload_lora_adapter", {"lora_name": idle[0]})
@@ -195,7 +195,7 @@ class Upstream:
 
 
 def _check_match(engine: EngineProcess, target: Target) -> None:
-    """Refuse to put an adapter on a base, or behind a renderer, that it was not trained with."""
+    """Refuse a tuned model on a base, or behind a renderer, that it was not trained with."""
     model = target.model
     if model is None:
         return

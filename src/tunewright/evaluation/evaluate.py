@@ -27,9 +27,8 @@ from tunewright.evaluation.lineage import Origin, curve_of, origin_of
 from tunewright.evaluation.probe import probe_path, read_probe
 from tunewright.evaluation.results import Asked, Results, gather
 from tunewright.evaluation.texts import Texts
-from tunewright.model.catalog import Base
 from tunewright.model.generation import TextModel, load_many
-from tunewright.model.references import resolve
+from tunewright.model.references import Foundation, resolve
 
 OUTPUTS = "outputs.jsonl"
 GENERAL_OUTPUTS = "general.jsonl"
@@ -134,15 +133,15 @@ def _ask_all(
     listen: Listener,
 ) -> tuple[Results, list[Origin]]:
     """Every responder's answers. All names are resolved before the first question is asked."""
-    bases = {name: resolve(store, name).base for name in config.models}
-    origins = [origin_of(store, name, base.name, base.digest) for name, base in bases.items()]
-    probe = probe_path(bases[config.models[0]].folder)
+    weights = {name: resolve(store, name).foundation for name in config.models}
+    origins = [origin_of(store, n, w.base.name, w.base.digest) for n, w in weights.items()]
+    probe = probe_path(weights[config.models[0]].base.folder)
     general = read_probe(probe) if config.general else []
     seen = _seen_questions(store, dataset, config.seed)
     learners = {o.reference for o in origins[1:] if o.trained_on(dataset)}
     generation = GenerationConfig(max_new_tokens=config.max_new_tokens)
     answers: dict[str, dict[str, Sequence[Scored]]] = {"test": {}, "general": {}, "seen": {}}
-    for reference, responder in _loaded(store, bases):
+    for reference, responder in _loaded(store, weights):
         sets = {"test": test, "general": general, "seen": seen if reference in learners else []}
         questions = [question for asked in sets.values() for question in asked]
         scored = ask(responder, questions, generation, config.batch_size, listen)
@@ -158,10 +157,10 @@ def _ask_all(
     return results, origins
 
 
-def _loaded(store: Store, bases: Mapping[str, Base]) -> Iterator[tuple[str, TextModel]]:
-    """The responders, those on one base together; one base is in memory at a time."""
-    for digest in dict.fromkeys(base.digest for base in bases.values()):
-        names = [name for name, base in bases.items() if base.digest == digest]
+def _loaded(store: Store, weights: Mapping[str, Foundation]) -> Iterator[tuple[str, TextModel]]:
+    """The responders, those on the same weights together, which alone are in memory then."""
+    for key in dict.fromkeys(foundation.key for foundation in weights.values()):
+        names = [name for name, foundation in weights.items() if foundation.key == key]
         yield from zip(names, load_many(store, names), strict=True)
 
 

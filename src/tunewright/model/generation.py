@@ -15,10 +15,10 @@ from tunewright.core.errors import InputError, ModelError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.messages import Conversation
 from tunewright.core.store import Store
-from tunewright.model.adapters import load_adapter, set_active
+from tunewright.model.adapters import load_adapter, load_foundation, set_active
 from tunewright.model.catalog import Base
 from tunewright.model.decoding import Batch
-from tunewright.model.loading import load_model, pick_device, pick_dtype
+from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved, resolve
 from tunewright.model.rendering import Renderer
 from tunewright.model.sampling import draw
@@ -233,21 +233,21 @@ def _compact(batch: Batch, running: list[_Row]) -> list[_Row]:
 
 
 def load_many(store: Store, references: Sequence[str], device: str = "auto") -> list[TextModel]:
-    """Load several text models; those on the same base share its weights.
+    """Load several text models; those on the same weights share them.
 
     Raises:
         InputError: one is unknown, not usable, or does not match its base and renderer.
     """
     chosen = pick_device(device)
-    shared: dict[str, Shared] = {}
+    shared: dict[tuple[str, ...], Shared] = {}
     models: list[TextModel] = []
     for number, resolved in enumerate([resolve(store, reference) for reference in references]):
-        base = resolved.base
-        if base.digest not in shared:
-            renderer = Renderer(base.folder)
-            model = load_model(base, chosen, pick_dtype("auto", chosen))
-            shared[base.digest] = Shared(model, renderer, base)
-        models.append(_stand_on(shared[base.digest], resolved, f"adapter{number}"))
+        foundation = resolved.foundation
+        if foundation.key not in shared:
+            renderer = Renderer(foundation.base.folder)
+            model = load_foundation(foundation, chosen, pick_dtype("auto", chosen))
+            shared[foundation.key] = Shared(model, renderer, foundation.base)
+        models.append(_stand_on(shared[foundation.key], resolved, f"adapter{number}"))
     return models
 
 

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from tunewright.model.tuners.prefix_slots import prefix_of
+
 NAME = "tunewright"
 
 
@@ -35,6 +37,8 @@ def attention(
 ) -> tuple[Tensor, None]:
     """Scaled dot-product attention, per document when ``cu_seqlens`` is given.
 
+    A trained prefix of the layer comes before the keys, and before every document's keys.
+
     Args:
         module: the attention layer that calls.
         query: (batch, heads, seq, head_dim).
@@ -49,7 +53,10 @@ def attention(
         The output (batch, seq, heads, head_dim) and None for the weights.
     """
     bounds = options.pop("cu_seqlens", None)
+    prefix = prefix_of(module, key)
     if bounds is None:
+        if prefix is not None:
+            key, value, attention_mask = _prefixed(query, key, value, attention_mask, prefix)
         plain = AttentionInterface()["sdpa"]
         output: tuple[Tensor, None] = plain(module, query, key, value, attention_mask, **options)
         return output
@@ -58,7 +65,7 @@ def attention(
     lengths = [end - start for start, end in pairwise(bounds.tolist())]
     settings["enable_gqa"] = query.shape[1] != key.shape[1]
     documents = [
-        _document(q, k, v, window, settings)
+        _document(q, k, v, window, settings, prefix)
         for q, k, v in zip(
             torch.split(query, lengths, dim=2),
             torch.split(key, lengths, dim=2),
@@ -69,11 +76,42 @@ def attention(
     return torch.cat(documents, dim=2).transpose(1, 2), None
 
 
+def _prefixed(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    prefix: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Keys, values and mask with the prefix in front, which every query sees."""
+    rows, tokens, length = key.shape[0], prefix[0].shape[2], query.shape[2]
+    key, value = (
+        torch.cat([first.expand(rows, -1, -1, -1), own], dim=2)
+        for first, own in zip(prefix, (key, value), strict=True)
+    )
+    if attention_mask is not None:
+        seen = True if attention_mask.dtype == torch.bool else 0.0
+        return key, value, F.pad(attention_mask, (tokens, 0), value=seen)
+    if length == 1:
+        return key, value, None
+    # Without a mask the last query sees all keys, and each one before it one less.
+    ones = torch.ones(length, key.shape[2], dtype=torch.bool, device=key.device)
+    return key, value, ones.tril(key.shape[2] - length)[None, None]
+
+
 def _document(
-    query: Tensor, key: Tensor, value: Tensor, window: int | None, settings: dict[str, Any]
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    window: int | None,
+    settings: dict[str, Any],
+    prefix: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """Causal attention of one document: (1, heads, length, head_dim)."""
     length = query.shape[2]
+    if prefix is not None:
+        key, value, seen = _prefixed(query, key, value, None, prefix)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, **settings)
     if window is None or length <= window:
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, **settings)
     ones = torch.ones(length, length, dtype=torch.bool, device=query.device)

@@ -12,25 +12,79 @@ from tunewright.core.records import Model, Run
 from tunewright.core.store import Store
 from tunewright.model.catalog import BUNDLED, Base, resolve_base
 from tunewright.model.folders import read_json
+from tunewright.model.tuners.files import replaces_weights
 
 _STEP = re.compile(r"step-(\d{8})")
 
 
 @dataclass(frozen=True)
+class Foundation:
+    """A base's weights, with the tuned models that are part of them.
+
+    Attributes:
+        base: the resolved base.
+        folded: folders of those tuned models, oldest first.
+    """
+
+    base: Base
+    folded: tuple[Path, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Equal for equal weights."""
+        return (self.base.digest, *map(str, self.folded))
+
+
+@dataclass(frozen=True)
 class Resolved:
-    """A base with, maybe, an adapter on it.
+    """A base with, maybe, tuned models on it.
 
     Attributes:
         name: what it is called in answers and reports.
         base: the resolved base.
-        adapter: the adapter's folder, or None for the bare base.
-        renderer_hash: of the renderer that the adapter was trained with, where recorded.
+        folders: of the tuned models on it, oldest first.
+        renderer_hash: of the renderer that it was trained with, where recorded.
+        model: the record, when it is a tuned model of the store.
     """
 
     name: str
     base: Base
-    adapter: Path | None = None
+    folders: tuple[Path, ...] = ()
     renderer_hash: str | None = None
+    model: Model | None = None
+
+    @property
+    def adapter(self) -> Path | None:
+        """What takes turns with others on the same weights, or None."""
+        if not self.folders or replaces_weights(self.folders[-1]):
+            return None
+        return self.folders[-1]
+
+    @property
+    def foundation(self) -> Foundation:
+        """The weights below the adapter; models with equal ones can share them."""
+        folded = self.folders if self.adapter is None else self.folders[:-1]
+        return Foundation(self.base, folded)
+
+
+def resolve_foundation(store: Store, name: str) -> Foundation:
+    """The weights that go by a base's name, or by the id of a tuned model that is part of them.
+
+    Raises:
+        InputError: as for ``resolve``.
+    """
+    model = store.find(Model, name)
+    if model is None:
+        return Foundation(resolve_base(name, store.settings))
+    resolved = _tuned(store, model)
+    return Foundation(resolved.base, resolved.folders)
+
+
+def foundation_name(store: Store, model: Model) -> str:
+    """What ``resolve_foundation`` knows a tuned model's weights by."""
+    if replaces_weights(store.folder(Model, model.id)):
+        return model.id
+    return model.folded[-1] if model.folded else model.base
 
 
 def resolve(store: Store, reference: str) -> Resolved:
@@ -69,7 +123,8 @@ def _tuned(store: Store, model: Model) -> Resolved:
     base = resolve_base(model.base, store.settings)
     if base.digest != model.base_digest:
         raise _other_base(model.name, model.base, model.base_digest, base.digest)
-    return Resolved(model.name, base, store.folder(Model, model.id), model.renderer_hash)
+    folders = tuple(store.folder(Model, id) for id in (*model.folded, model.id))
+    return Resolved(model.name, base, folders, model.renderer_hash, model)
 
 
 def _checkpoint(store: Store, run: Run, step: str) -> Resolved:
@@ -90,8 +145,8 @@ def _checkpoint(store: Store, run: Run, step: str) -> Resolved:
     known = read_json(state).get("identity", {}) if state.is_file() else {}
     if known.get("base", base.digest) != base.digest:
         raise _other_base(f"{run.id}@{step}", run.base, known["base"], base.digest)
-    adapter = checkpoint / "adapter"
-    return Resolved(f"{run.id}@{step}", base, adapter, known.get("renderer"))
+    folders = (*(store.folder(Model, id) for id in run.folded), checkpoint / "adapter")
+    return Resolved(f"{run.id}@{step}", base, folders, known.get("renderer"))
 
 
 def _other_base(name: str, base: str, then: str, now: str) -> ModelError:

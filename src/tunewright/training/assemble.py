@@ -14,10 +14,12 @@ from tunewright.core.events import Event, Listener
 from tunewright.core.files import digest
 from tunewright.core.messages import Row, supervised
 from tunewright.core.records import Dataset
-from tunewright.model.adapters import adapter_parameters, attach_lora, save_adapter
 from tunewright.model.catalog import Base
-from tunewright.model.loading import load_model, pick_device, pick_dtype
+from tunewright.model.loading import pick_device, pick_dtype
+from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
+from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tuners.table import TUNERS
 from tunewright.training.batches import Example, Progress, Sampler, examples_digest
 from tunewright.training.loop import Job
 from tunewright.training.methods import METHODS, Method
@@ -78,32 +80,31 @@ def read_examples(
 
 
 def build_job(
-    config: TrainConfig, dataset: Dataset, base: Base, folder: Path, watch: Watch
+    config: TrainConfig, dataset: Dataset, start: Resolved, folder: Path, watch: Watch
 ) -> tuple[Job, Plan]:
-    """Load the base, attach a fresh adapter and lay out the steps.
+    """Load what the run starts from, attach what is trained and lay out the steps.
 
     Args:
         config: the recipe.
         dataset: what to learn from.
-        base: what to adapt.
+        start: the base, or the tuned model, to go on from.
         folder: the dataset's folder.
         watch: when the stage began and who listens.
     """
     method = METHODS[config.method]
+    base = start.base
     renderer = Renderer(base.folder)
     examples = read_examples(dataset, folder, renderer, method, watch.progress)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
-    model = load_model(base, device, dtype)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    attach_lora(model, config.lora, config.seed)
-    parameters = adapter_parameters(model)
+    tunable = make_tunable(Start(base, start.folders), config, device, dtype)
+    model, tuner = tunable.model, tunable.tuner
     sampler = Sampler(tuple(map(len, examples.train)), config.batch_tokens, config.seed)
-    rate, reason = _peak_rate(config, total)
+    rate, reason = _peak_rate(config, tunable.own)
     job = Job(
         config=config,
         model=model,
-        parameters=parameters,
+        parameters=tunable.trained.parameters,
         method=method,
         train=examples.train,
         dev=examples.dev,
@@ -112,18 +113,24 @@ def build_job(
         steps=config.max_steps or sampler.steps(config.epochs),
         peak_rate=rate,
         device=device,
-        write_adapter=lambda target: save_adapter(model, config.lora, config.base, target),
+        write_adapter=lambda target: tuner.save(model, config, base, target),
         identity=_identity(config, base, renderer, examples),
         started=watch.started,
+        factors=tunable.trained.factors,
+        continued=tunable.continued,
     )
-    notes = _notes(config, renderer, examples, device)
-    plan = _plan(job, dataset, total, dtype, reason)
-    return job, replace(plan, notes=notes)
+    notes = (*_start_notes(start, job), *_notes(config, renderer, examples, device))
+    plan = _plan(job, dataset, tunable.weights, dtype, reason)
+    return job, replace(plan, base=start.name, notes=notes)
 
 
 def _peak_rate(config: TrainConfig, parameters: int) -> tuple[float, str]:
     asked = config.optimizer.learning_rate
-    return default_learning_rate(parameters) if asked is None else (asked, "as asked")
+    if asked is not None:
+        return asked, "as asked"
+    rate, reason = default_learning_rate(parameters)
+    factor = TUNERS[config.tuner].rate
+    return (rate, reason) if factor == 1 else (rate * factor, f"{factor:g} × {reason}")
 
 
 def _identity(
@@ -147,7 +154,7 @@ def _plan(job: Job, dataset: Dataset, total: int, dtype: torch.dtype, reason: st
         dataset=dataset.id,
         method=job.config.method,
         trainable=trainable,
-        parameters=total + trainable,
+        parameters=total,
         rows=len(job.train),
         dev_rows=len(job.dev),
         tokens=sum(map(len, job.train)),
@@ -160,6 +167,14 @@ def _plan(job: Job, dataset: Dataset, total: int, dtype: torch.dtype, reason: st
         learning_rate=job.peak_rate,
         learning_rate_reason=reason,
     )
+
+
+def _start_notes(start: Resolved, job: Job) -> tuple[str, ...]:
+    if not start.folders:
+        return ()
+    if job.continued:
+        return (f"{start.name} goes on being trained",)
+    return (f"{start.name} becomes part of the base; {job.config.tuner} is trained on top",)
 
 
 def _notes(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ class Job:
         write_adapter: writes the adapter's files into a folder.
         identity: digests that a checkpoint must share to be resumed.
         started: ``time.perf_counter()`` when the stage began.
+        factors: learning rates of parameters, as multiples of the run's, where not 1.
+        continued: whether the adapter that the run started from goes on being trained.
     """
 
     config: TrainConfig
@@ -70,6 +73,8 @@ class Job:
     write_adapter: Callable[[Path], None]
     identity: dict[str, str]
     started: float
+    factors: Mapping[str, float] = field(default_factory=dict)
+    continued: bool = False
 
 
 class Loop:
@@ -83,14 +88,15 @@ class Loop:
         """Where checkpoints go."""
         self.state = checkpoint.state if checkpoint else TrainState(identity=job.identity)
         self._listen = listen
-        self._names = list(job.parameters)
+        self._names = sorted(job.parameters, key=lambda name: job.factors.get(name, 1.0))
+        """In the optimizer's order: those with one learning rate together."""
         self._saved_step = self.state.step
         self._done = 0  # steps of this process
         self._epoch_batches = 1
         self._times: deque[tuple[float, int]] = deque(maxlen=_RECENT)
         options = job.config.optimizer
         self._optimizer = torch.optim.AdamW(
-            list(job.parameters.values()),
+            self._groups(),
             lr=job.peak_rate,
             betas=(options.beta1, options.beta2),
             weight_decay=options.weight_decay,
@@ -120,6 +126,14 @@ class Loop:
                 self._save()
         return state
 
+    def _groups(self) -> list[dict[str, Any]]:
+        """The optimizer's groups: one per learning rate."""
+        factors = self.job.factors
+        return [
+            {"params": [self.job.parameters[name] for name in names], "factor": factor}
+            for factor, names in groupby(self._names, lambda name: factors.get(name, 1.0))
+        ]
+
     def _batches(self) -> Iterator[PackedBatch]:
         """Batches from where the state stands to the last step; keeps the position in step."""
         job, state = self.job, self.state
@@ -137,7 +151,7 @@ class Loop:
         begin = time.perf_counter()
         rate = learning_rate(state.step + 1, job.steps, job.peak_rate, job.config.optimizer)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
         torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
         with self._memory_named():

@@ -8,12 +8,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunewright.config.training import TrainConfig
 from tunewright.core.errors import (
+    ConfigError,
     InputError,
     Interrupted,
     StorageError,
@@ -24,7 +25,8 @@ from tunewright.core.events import Event, EventLog, Listener, ignore
 from tunewright.core.files import disk_errors, write_json_atomic
 from tunewright.core.records import Dataset, Model, Run, RunState
 from tunewright.core.store import Store
-from tunewright.model.catalog import Base, resolve_base
+from tunewright.model.catalog import Base
+from tunewright.model.references import Resolved, resolve
 from tunewright.training.history import run_lock
 from tunewright.training.plan import Plan
 
@@ -55,15 +57,18 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
 
     dataset = store.get(Dataset, config.dataset)
     require_rows_for(config.method, dataset)
-    base = resolve_base(config.base, store.settings)
-    config = config.model_copy(update={"dataset": dataset.id, "base": _lasting_name(base)})
+    start = _resolve_start(config.base, store)
+    lasting = start.model.id if start.model else start.base.name
+    config = config.model_copy(update={"dataset": dataset.id, "base": lasting})
     rows = store.folder(Dataset, dataset.id)
-    job, plan = build_job(config, dataset, base, rows, Watch(started, listen))
+    job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
     run = Run(
         id=store.new_id(Run),
         dataset=dataset.id,
-        base=config.base,
+        base=start.base.name,
         config=config.json_dict(),
+        start=start.model.id if start.model else None,
+        folded=_folded(start, job),
         state="running",
     )
     folder = store.open_folder(Run, run.id)
@@ -71,7 +76,7 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
         with disk_errors(folder):
             write_json_atomic(folder / "config.json", {**run.config, "identity": job.identity})
         store.add(run)
-        return _work(_Session(store, run, base, folder, listen, False), job, plan, None)
+        return _work(_Session(store, run, start.base, folder, listen, False), job, plan, None)
 
 
 def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model:
@@ -95,14 +100,15 @@ def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model
     config = TrainConfig.build(run.config)
     with run_lock(folder):
         dataset = store.get(Dataset, run.dataset)
-        base = resolve_base(config.base, store.settings)
+        start = _resolve_start(config.base, store)
         rows = store.folder(Dataset, dataset.id)
-        job, plan = build_job(config, dataset, base, rows, Watch(started, listen))
+        job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
         checkpoint = newest_checkpoint(folder / "checkpoints")
         _refuse_drift(folder, job, checkpoint)
         run = run.model_copy(update={"state": "running", "error": None})
         store.update(run)
-        return _work(_Session(store, run, base, folder, listen, True), job, plan, checkpoint)
+        session = _Session(store, run, start.base, folder, listen, True)
+        return _work(session, job, plan, checkpoint)
 
 
 @dataclass(frozen=True)
@@ -236,11 +242,38 @@ def _publish(session: _Session, job: Job, state: TrainState) -> Model:
         renderer_hash=job.identity["renderer"],
         run=run.id,
         step=step,
+        parent=run.start,
+        folded=run.folded,
     )
     with store.stage(Model, model.id) as folder:
         shutil.copytree(checkpoint.adapter, folder, dirs_exist_ok=True)
     store.add(model)
     return model
+
+
+def _resolve_start(reference: str, store: Store) -> Resolved:
+    """A base or a tuned model; the base by a name that can be found from anywhere later.
+
+    Raises:
+        InputError: it is neither, or a checkpoint, which may be pruned.
+    """
+    start = resolve(store, reference)
+    if start.folders and start.model is None:
+        raise ConfigError(
+            f"option 'base': a run cannot start from the checkpoint {reference}, which may go away",
+            "Start from the tuned model of that run.",
+        )
+    if start.model is not None:
+        return start
+    base = replace(start.base, name=_lasting_name(start.base))
+    return replace(start, name=base.name, base=base)
+
+
+def _folded(start: Resolved, job: Job) -> tuple[str, ...]:
+    """Ids of the tuned models that are part of the base now."""
+    if start.model is None:
+        return ()
+    return start.model.folded + (() if job.continued else (start.model.id,))
 
 
 def _lasting_name(base: Base) -> str:

@@ -1,0 +1,1 @@
+"""What is trained: one file per tuner, one table, and the slots that adapters hang in."""
