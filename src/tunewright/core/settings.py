@@ -45,6 +45,15 @@ def read_settings(home: Path | None = None) -> Settings:
     )
 
 
+def answering_precision() -> str:
+    """Arithmetic in which models answer: ``auto``, or what TUNEWRIGHT_PRECISION says.
+
+    In bfloat16, which ``auto`` takes where the machine has it, the last bits of a logit depend on
+    what else is in the batch, so a drawn answer may differ; float32 makes draws repeatable.
+    """
+    return os.environ.get("TUNEWRIGHT_PRECISION") or "auto"
+
+
 def set_process_defaults() -> None:
     """Defaults that libraries read from the environment when they are first imported.
 

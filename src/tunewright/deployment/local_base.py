@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from tunewright.core.messages import Conversation
+from tunewright.core.settings import answering_precision
 from tunewright.deployment.decoding import BatchGroup
 from tunewright.deployment.scheduler import Group
 from tunewright.model.adapters import load_adapter, load_foundation, set_active, unload
@@ -36,7 +37,7 @@ class LocalBase:
             InputError: when there is no such device, or the weights cannot be used.
         """
         chosen = pick_device(device)
-        return cls(load_foundation(foundation, chosen, pick_dtype("auto", chosen)), renderer)
+        return cls(load_foundation(foundation, chosen, pick_dtype(answering_precision(), chosen)), renderer)
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""

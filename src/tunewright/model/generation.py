@@ -14,6 +14,7 @@ from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import InputError, ModelError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.messages import Conversation
+from tunewright.core.settings import answering_precision
 from tunewright.core.store import Store
 from tunewright.model.adapters import load_adapter, load_foundation, set_active
 from tunewright.model.catalog import Base
@@ -245,7 +246,7 @@ def load_many(store: Store, references: Sequence[str], device: str = "auto") -> 
         foundation = resolved.foundation
         if foundation.key not in shared:
             renderer = Renderer(foundation.base.folder)
-            model = load_foundation(foundation, chosen, pick_dtype("auto", chosen))
+            model = load_foundation(foundation, chosen, pick_dtype(answering_precision(), chosen))
             shared[foundation.key] = Shared(model, renderer, foundation.base)
         models.append(_stand_on(shared[foundation.key], resolved, f"adapter{number}"))
     return models
