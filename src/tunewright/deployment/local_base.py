@@ -37,7 +37,8 @@ class LocalBase:
             InputError: when there is no such device, or the weights cannot be used.
         """
         chosen = pick_device(device)
-        return cls(load_foundation(foundation, chosen, pick_dtype(answering_precision(), chosen)), renderer)
+        dtype = pick_dtype(answering_precision(), chosen)
+        return cls(load_foundation(foundation, chosen, dtype), renderer)
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""
