@@ -39,7 +39,9 @@ def read_workbook(order: Order, writer: LineWriter) -> Mapping[str, Any]:
             f"{order.label}: the workbook is damaged or has a password ({reason})",
             "Open it in Excel and save it again as XLSX without a password, or as CSV UTF-8.",
         ) from None
-    notes: list[Fact] = [{"kind": "sheet", "sheet": sheet.name}]
+    notes: list[Fact] = []
+    if len(workbook.sheet_names) > 1:
+        notes.append({"kind": "sheet", "sheet": sheet.name})
     if others:
         notes.append({"kind": "other sheets", "sheets": ", ".join(others)})
     if above:
