@@ -270,6 +270,15 @@ def test_general_rows_are_mixed_into_training_only(stage: Stage, tmp_path: Path)
     assert {row.origin for row in rows["dev"] + rows["test"]} == {"own"}
 
 
+def test_rows_left_out_show_no_personal_data_either(stage: Stage, tmp_path: Path) -> None:
+    rows = [*forum(), ["", "打13812345678找谁？", "", "1"], ["", "又是谁？", "我的1", "0"]]
+    dataset = stage(write_csv(tmp_path / "a.csv", rows))
+    assert "13812345678" not in stage.page(dataset, "dropped.jsonl") + stage.page(dataset)
+    assert [row["text"] for row in stage.dropped(dataset)] == ["打〔手机号〕找谁？", "又是谁？"]
+    kept = stage(tmp_path / "a.csv", checks={"personal": "keep"})
+    assert "13812345678" in stage.page(kept, "dropped.jsonl")
+
+
 def test_long_rows_are_left_out_never_cut(stage: Stage, tmp_path: Path) -> None:
     rows = [*forum(), ["", "长问题", "很长" * 300, "1"]]
     dataset = stage(write_csv(tmp_path / "a.csv", rows))

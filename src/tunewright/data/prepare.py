@@ -18,6 +18,7 @@ from tunewright.core.files import digest
 from tunewright.core.messages import SPLITS, Split
 from tunewright.core.records import Dataset
 from tunewright.core.store import Store
+from tunewright.data.checks.shown import hidden_all
 from tunewright.data.collect import Collection, collect
 from tunewright.data.collect import preview as preview_files
 from tunewright.data.estimate import lengths_of
@@ -138,11 +139,20 @@ def _prepared(
     test = _fitting(collection, collection.test, lengths[at:], limit)
     if not train:
         raise _nothing_left(collection, config)
+    if config.checks.personal != "keep":
+        _hide_in_dropped(collection)
     splits = _split(train, test, config)
     wanted = wanted_rows(config.mix, len(splits["train"]))
     for name, count in wanted.items():
         splits["train"] += _mixed(pools[name], count, splits, config, renderer, limit)
     return Prepared(collection, findings, train + test, splits, sum(wanted.values()), limit)
+
+
+def _hide_in_dropped(collection: Collection) -> None:
+    """Excerpts of rows left out before the personal data was masked must not show it either."""
+    texts = hidden_all([row.text for row in collection.dropped])
+    pairs = zip(collection.dropped, texts, strict=True)
+    collection.dropped = [row._replace(text=text) for row, text in pairs]
 
 
 def _split_texts(collection: Collection, renderer: Renderer, limit: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import polars as pl
 
 from tunewright.data.checks.base import Example, excerpt
-from tunewright.data.checks.masking import mask
+from tunewright.data.checks.masking import joined_hints, mask
 from tunewright.data.checks.personal_kinds import PERSONAL
 from tunewright.data.checks.secret_kinds import SECRETS
-from tunewright.data.checks.turns import parts
+from tunewright.data.checks.turns import parts, suspects
 from tunewright.data.records import Draft
 
 Locate = Callable[[str], int | None]
@@ -21,6 +23,15 @@ _LONGEST = 4000
 def hidden(text: str) -> str:
     """A text with personal data and secrets masked."""
     return mask(mask(text, SECRETS)[0], PERSONAL)[0]
+
+
+def hidden_all(texts: Sequence[str]) -> list[str]:
+    """``hidden`` for many texts; only those that hold a hint are looked at one by one."""
+    column = pl.Series(texts, dtype=pl.String)
+    shown = list(texts)
+    for place in suspects(column, joined_hints((*SECRETS, *PERSONAL))):
+        shown[place] = hidden(shown[place])
+    return shown
 
 
 def example(draft: Draft, locate: Locate | None = None) -> Example:
