@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SECONDS = 10.0
-"""Longest that one file may take."""
+"""Processor time that one file may take."""
 MEMORY = 200 << 20
 """Bytes that malformed files may take beyond what a good one takes."""
 
