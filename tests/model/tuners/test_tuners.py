@@ -222,3 +222,9 @@ def test_bfloat16_bases_are_tuned_in_float32(load: Load, recipe: Recipe) -> None
             assert all(p.dtype == torch.float32 for p in trained.parameters.values())
         assert logits(half).dtype == torch.bfloat16
         torch.testing.assert_close(logits(half).float(), logits(full), atol=0.1, rtol=0.1)
+
+
+def test_a_prefix_made_by_an_mlp_learns_in_smaller_steps(load: Load, recipe: Recipe) -> None:
+    made = TUNERS["prefix"].attach(load(), recipe(**RECIPES["projected prefix"]))
+    assert set(made.factors) == set(made.parameters)
+    assert not TUNERS["prefix"].attach(load(), recipe(**RECIPES["prefix"])).factors

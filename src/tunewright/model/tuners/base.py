@@ -41,8 +41,8 @@ class Tuner(ABC):
 
     settings_file: ClassVar[str]
     trains_base: ClassVar[bool] = False
-    rate: ClassVar[float] = 1.0
     compared: ClassVar[tuple[str, ...]] = ()
+    rate: ClassVar[float] = 1.0
 
     @abstractmethod
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:

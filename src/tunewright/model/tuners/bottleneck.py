@@ -72,6 +72,7 @@ class BottleneckTuner(Tuner):
 
     settings_file: ClassVar[str] = BOTTLENECK_SETTINGS
     compared: ClassVar[tuple[str, ...]] = ("size", "placement", "activation")
+    rate: ClassVar[float] = 3.0
 
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:
         """Hang fresh adapters; W_up is zero, so that nothing changes yet."""

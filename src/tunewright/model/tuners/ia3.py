@@ -87,7 +87,8 @@ class Ia3Tuner(Tuner):
     """Factors on keys, values and the MLPs' inner activations."""
 
     settings_file: ClassVar[str] = PEFT_SETTINGS
-    rate: ClassVar[float] = 5.0
+    # A factor has far to go from 1, and little but itself to go there with.
+    rate: ClassVar[float] = 20.0
 
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:
         """Hang factors of 1, which change nothing yet."""

@@ -42,6 +42,8 @@ from tunewright.model.tuners.prefix_slots import (
 from tunewright.model.tuners.slots import activate, adapter_tensors
 from tunewright.model.tuners.tensors import read_tensors, write_tensors
 
+# An MLP's weights are much smaller numbers than the keys and values that it makes.
+_MLP_RATE = 1 / 8
 _MLP = ("embedding", "hidden.weight", "hidden.bias", "output.weight", "output.bias")
 
 
@@ -101,8 +103,10 @@ class PrefixTuner(Tuner):
     """Learnt keys and values in every layer."""
 
     settings_file: ClassVar[str] = PEFT_SETTINGS
-    rate: ClassVar[float] = 5.0
     compared: ClassVar[tuple[str, ...]] = ("num_virtual_tokens", "prefix_projection")
+
+    # Keys and values are large numbers.
+    rate: ClassVar[float] = 40.0
 
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:
         """Hang a fresh prefix in every attention layer.
@@ -124,7 +128,10 @@ class PrefixTuner(Tuner):
         else:
             encoder = TablePrefix(_read_out(model, config.prefix, shape, generator))
         _hang(model, encoder, shape, name)
-        return Trained(adapter_tensors(model, name))
+        parameters = adapter_tensors(model, name)
+        if config.prefix.projection:
+            return Trained(parameters, dict.fromkeys(parameters, _MLP_RATE))
+        return Trained(parameters)
 
     def settings(self, model: nn.Module, config: TrainConfig, base: Base) -> dict[str, Any]:
         """PEFT's ``adapter_config.json``."""

@@ -35,7 +35,6 @@ class WeightsTuner(Tuner):
 
     settings_file: ClassVar[str] = WEIGHTS_SETTINGS
     trains_base: ClassVar[bool] = True
-    rate: ClassVar[float] = 0.1
     kind: ClassVar[str]
 
     def settings(self, model: nn.Module, config: TrainConfig, base: Base) -> dict[str, Any]:
@@ -76,6 +75,8 @@ class FullTuner(WeightsTuner):
     """Every weight."""
 
     kind: ClassVar[str] = "full"
+    # Schulman et al. 2025, "LoRA Without Regret".
+    rate: ClassVar[float] = 0.1
 
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:
         """Make every weight trainable; adapters that were made fixed stay so."""
@@ -87,6 +88,8 @@ class FreezeTuner(WeightsTuner):
     """The last blocks' weights."""
 
     kind: ClassVar[str] = "freeze"
+    # Between full tuning and adapters, as is the share of weights that learn.
+    rate: ClassVar[float] = 0.3
 
     def attach(self, model: nn.Module, config: TrainConfig, name: str = DEFAULT) -> Trained:
         """Make the last blocks trainable."""
