@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,19 @@ from tunewright.model.catalog import resolve_base
 from tunewright.model.loading import load_model
 from tunewright.model.rendering import Renderer
 from tunewright.training.batches import Example, collate, render_examples
-from tunewright.training.losses import next_token_loss
+from tunewright.training.losses import (
+    document_lengths,
+    document_sums,
+    hinge_loss,
+    ipo_loss,
+    kto_loss,
+    log_odds,
+    log_probs_of,
+    next_token_loss,
+    sigmoid_loss,
+    simpo_loss,
+    token_log_probs,
+)
 
 
 @pytest.fixture
@@ -77,3 +90,73 @@ def test_packing_leaves_the_gradients_as_they_are(
         single = [total + part for total, part in zip(single, alone, strict=True)]
     for together, apart in zip(packed, single, strict=True):
         torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+
+
+def test_sums_by_document_are_what_each_document_gives_alone(
+    model: torch.nn.Module, examples: list[Example]
+) -> None:
+    batch = collate(examples)
+    together = document_sums(token_log_probs(model, batch), batch)
+    alone = [-next_token_loss(model, collate([example])) for example in examples]
+    torch.testing.assert_close(together, torch.stack(alone), rtol=0, atol=1e-4)
+    assert document_lengths(batch).tolist() == [example.learnt for example in examples]
+
+
+def test_a_document_without_learnt_tokens_sums_to_nothing(
+    model: torch.nn.Module, examples: list[Example]
+) -> None:
+    mute = Example(9, examples[0].ids, type(examples[0].mask)("b", bytes(len(examples[0]))))
+    batch = collate([examples[1], mute, examples[2]])
+    sums = document_sums(token_log_probs(model, batch), batch)
+    assert sums[1] == 0
+    assert sums[0] < 0 > sums[2]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_chunks_change_neither_log_probabilities_nor_gradients(kind: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(13, 50, generator=generator).mul(4).to(kind)
+    labels = torch.randint(0, 50, (13,), generator=generator)
+    weights = torch.randn(13, generator=generator)
+    found = []
+    for elements in (10**6, 4 * 50, 1):
+        leaf = logits.clone().requires_grad_()
+        values = log_probs_of(leaf, labels, elements)
+        assert values.dtype == torch.float32
+        (values * weights).sum().backward()
+        found.append((values.detach(), leaf.grad))
+    expected = torch.log_softmax(logits.float(), dim=1).gather(1, labels[:, None])[:, 0]
+    for values, gradient in found:
+        torch.testing.assert_close(values, expected)
+        torch.testing.assert_close(gradient, found[0][1])
+
+
+def test_formulas_by_hand() -> None:
+    delta = torch.tensor([0.0, 2.0, -3.0])
+
+    def nll(x: float) -> float:
+        return math.log1p(math.exp(-x))
+
+    expected = [nll(0), nll(1), nll(-1.5)]
+    assert sigmoid_loss(delta, 0.5).tolist() == pytest.approx(expected)
+    smooth = [0.9 * nll(x) + 0.1 * nll(-x) for x in (0, 1, -1.5)]
+    assert sigmoid_loss(delta, 0.5, 0.1).tolist() == pytest.approx(smooth)
+    assert hinge_loss(delta, 0.5).tolist() == pytest.approx([1, 0, 2.5])
+    assert ipo_loss(delta, 0.5).tolist() == pytest.approx([1, 1, 16])
+    good = torch.tensor([True, False, True])
+    sigmoid = [1 / (1 + math.exp(-x)) for x in (0.5 * (0 - 1), 0.5 * (1 - 2), 0.5 * (-3 - 1))]
+    found = kto_loss(delta, good, torch.tensor(1.0), 0.5).tolist()
+    assert found == pytest.approx([1 - value for value in sigmoid])
+    better, worse = torch.tensor([math.log(0.8)]), torch.tensor([math.log(0.5)])
+    assert log_odds(better, worse).item() == pytest.approx(math.log(4))
+    assert simpo_loss(better, worse, 2, 0.5).item() == pytest.approx(nll(2 * math.log(1.6) - 0.5))
+
+
+def test_the_odds_of_an_answer_known_by_heart_have_a_gradient() -> None:
+    better = torch.tensor([0.0, -1e-9], requires_grad=True)
+    worse = torch.tensor([-1.0, -1e-30], requires_grad=True)
+    log_odds(better, worse).sum().backward()
+    assert better.grad is not None
+    assert worse.grad is not None
+    assert torch.isfinite(better.grad).all()
+    assert torch.isfinite(worse.grad).all()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
 
 TunerName = Literal["lora", "full", "freeze", "ia3", "prefix", "bottleneck"]
+MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward"]
 
 
 class LoraConfig(StageConfig):
@@ -66,13 +67,77 @@ class BottleneckConfig(StageConfig):
     """mlp: after every MLP (Pfeiffer); both: also after every attention (Houlsby)."""
 
 
+class SftConfig(StageConfig):
+    """Supervised fine-tuning: learn the answers of conversations."""
+
+    loss_on: Literal["assistant", "all", "last"] = Field(
+        default="assistant", json_schema_extra={"flag": "--loss-on"}
+    )
+    """assistant: every answer; last: the last answer only; all: every token, questions too."""
+
+
+class DpoConfig(StageConfig):
+    """Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290)."""
+
+    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    """sigmoid: DPO; ipo: squared distance to a margin (arXiv 2310.12036); hinge (2305.10425)."""
+    beta: float = Field(default=0.1, gt=0, le=10)
+    """How firmly the model is held to what it was; with ipo the paper's τ."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of pairs taken to be the wrong way round (loss sigmoid only)."""
+    rpo_alpha: float = Field(default=0.0, ge=0, le=100)
+    """Weight of also learning the better answers as sft does (arXiv 2404.19733); 0 is off."""
+
+    @model_validator(mode="after")
+    def _smoothing_has_meaning(self) -> Self:
+        if self.label_smoothing and self.loss != "sigmoid":
+            raise ValueError(f"label_smoothing has no meaning for loss {self.loss}; leave it at 0")
+        return self
+
+
+class KtoConfig(StageConfig):
+    """Kahneman-Tversky optimization from good and bad answers (arXiv 2402.01306)."""
+
+    beta: float = Field(default=0.1, gt=0, le=10)
+    """How firmly the model is held to what it was."""
+    desirable_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the good answers."""
+    undesirable_weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the bad answers."""
+
+
+class OrpoConfig(StageConfig):
+    """Odds-ratio preference optimization without a reference (arXiv 2403.07691)."""
+
+    beta: float = Field(default=0.1, ge=0, le=10)
+    """Weight of the odds ratio beside learning the better answer; the paper's λ."""
+    loss_on: Literal["all", "answer"] = "all"
+    """What is learnt of a better row: its question too, as the authors' code does, or not."""
+
+
+class SimpoConfig(StageConfig):
+    """Simple preference optimization by mean log-probability (arXiv 2405.14734)."""
+
+    beta: float = Field(default=2.0, gt=0, le=100)
+    """Scale of the difference between the answers' mean log-probabilities."""
+    gamma: float = Field(default=0.5, ge=0, le=100)
+    """Margin by which the better answer is to lead."""
+
+
+class RewardConfig(StageConfig):
+    """A reward model from pairs of answers (Bradley & Terry 1952; arXiv 2009.01325)."""
+
+    centering: float = Field(default=0.01, ge=0, le=100)
+    """Weight of drawing a pair's scores towards zero in sum (arXiv 2312.09244); 0 is off."""
+
+
 class OptimizerConfig(StageConfig):
     """AdamW (Loshchilov & Hutter 2019) with linear warm-up and a cosine decay."""
 
     learning_rate: float | None = Field(
         default=None, gt=0, le=1, json_schema_extra={"flag": "--learning-rate"}
     )
-    """Peak learning rate; chosen from the base's size when not given."""
+    """Peak learning rate; chosen from method, tuner and the base's size when not given."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
     final: float = Field(default=0.0, ge=0, le=1)
@@ -94,12 +159,12 @@ class TrainConfig(StageConfig):
     """Dataset id or name; 'latest' is the newest."""
     base: str = "nano"
     """Start: nano, a local folder, a Hugging Face id, modelscope:ID, or a tuned model (ft:…)."""
-    method: Literal["sft"] = "sft"
-    """Training method: sft learns the assistant's answers."""
+    method: MethodName = "sft"
+    """What is learnt: answers (sft), text (pretrain), pairs (dpo, orpo, simpo), ratings (kto)…"""
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
     """Middle part of the tuned model's name; the dataset's name when not given."""
-    epochs: float = Field(default=3.0, gt=0, le=1000)
-    """Passes over the training rows; max_steps wins over it."""
+    epochs: float | None = Field(default=None, gt=0, le=1000)
+    """Passes over the training rows; 3 for sft, else by method; max_steps wins over it."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many optimizer steps."""
     batch_tokens: int = Field(default=1024, ge=16)
@@ -125,4 +190,10 @@ class TrainConfig(StageConfig):
     ia3: Ia3Config = Ia3Config()
     prefix: PrefixConfig = PrefixConfig()
     bottleneck: BottleneckConfig = BottleneckConfig()
+    sft: SftConfig = SftConfig()
+    dpo: DpoConfig = DpoConfig()
+    kto: KtoConfig = KtoConfig()
+    orpo: OrpoConfig = OrpoConfig()
+    simpo: SimpoConfig = SimpoConfig()
+    reward: RewardConfig = RewardConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

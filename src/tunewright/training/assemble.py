@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from tunewright.config.training import TrainConfig
-from tunewright.core.dataset_io import read_rows
 from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener
 from tunewright.core.files import digest
-from tunewright.core.messages import Row, supervised
+from tunewright.core.messages import Passage, Row
 from tunewright.core.records import Dataset
+from tunewright.model.adapters import read_adapter_tensors, set_active
 from tunewright.model.catalog import Base
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tuners.base import DEFAULT
+from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
-from tunewright.training.batches import Example, Progress, Sampler, examples_digest
+from tunewright.training.batches import Progress, Sampler, Unit, examples_digest
 from tunewright.training.loop import Job
-from tunewright.training.methods import METHODS, Method
+from tunewright.training.methods import Method, method_of
+from tunewright.training.methods.base import Extension
 from tunewright.training.plan import Plan
 from tunewright.training.schedule import default_learning_rate
 
@@ -33,10 +38,10 @@ _SILENT_ROWS = 5000
 class Examples:
     """Both splits as token ids, and where the training rows came from."""
 
-    train: list[Example]
-    dev: list[Example]
-    rows: list[Row]
-    """Training rows with an answer; an example's ``row`` is a place in this list."""
+    train: Sequence[Unit]
+    dev: Sequence[Unit]
+    rows: Sequence[Row | Passage]
+    """Training rows that can be learnt from; a unit's ``rows`` are places in this list."""
     skipped: int
     """Training rows left out because nothing in them is to be learnt."""
 
@@ -60,23 +65,36 @@ class Watch:
 
 
 def read_examples(
-    dataset: Dataset, folder: Path, renderer: Renderer, method: Method, progress: Progress
+    dataset: Dataset,
+    folder: Path,
+    renderer: Renderer,
+    method: Method[Any, Any],
+    progress: Progress,
 ) -> Examples:
     """Read and render the splits that training uses.
 
     Raises:
         DataError: when no row has an answer to learn, or one does not fit the base.
     """
-    found = read_rows(folder, "train")
-    rows = supervised(found)
+    rows, others = method.read(folder, "train")
     train = method.examples(rows, renderer, progress)
     if not train:
         raise DataError(
             f"dataset {dataset.name}: no training row holds an answer to learn",
             "Prepare it from rows whose last message is the assistant's.",
         )
-    dev = method.examples(supervised(read_rows(folder, "dev")), renderer, progress)
-    return Examples(train, dev, rows, len(found) - len(train))
+    used = _rows_in(train)
+    if used < method.fewest:
+        raise DataError(
+            f"dataset {dataset.name} has {used} training row to learn from; this method needs"
+            f" at least {method.fewest}"
+        )
+    dev = method.examples(method.read(folder, "dev")[0], renderer, progress)
+    return Examples(train, dev, rows, others + len(rows) - used)
+
+
+def _rows_in(units: Sequence[Unit]) -> int:
+    return len({row for unit in units for row in unit.rows})
 
 
 def build_job(
@@ -91,46 +109,95 @@ def build_job(
         folder: the dataset's folder.
         watch: when the stage began and who listens.
     """
-    method = METHODS[config.method]
+    method = method_of(config)
     base = start.base
     renderer = Renderer(base.folder)
     examples = read_examples(dataset, folder, renderer, method, watch.progress)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
     tunable = make_tunable(Start(base, start.folders), config, device, dtype)
-    model, tuner = tunable.model, tunable.tuner
+    newest = start.folders[-1] if start.folders else None
+    extension = method.extend(tunable.model, renderer, newest)
     sampler = Sampler(tuple(map(len, examples.train)), config.batch_tokens, config.seed)
-    rate, reason = _peak_rate(config, tunable.own)
+    rate, reason = _peak_rate(config, method, tunable.own)
     job = Job(
         config=config,
-        model=model,
-        parameters=tunable.trained.parameters,
+        model=extension.model,
+        parameters=tunable.trained.parameters | extension.parameters,
         method=method,
         train=examples.train,
         dev=examples.dev,
         sources=[row.source for row in examples.rows],
         sampler=sampler,
-        steps=config.max_steps or sampler.steps(config.epochs),
+        steps=config.max_steps or sampler.steps(config.epochs or method.epochs),
         peak_rate=rate,
         device=device,
-        write_adapter=lambda target: tuner.save(model, config, base, target),
+        write_adapter=lambda target: _write(tunable, extension, method, base, target),
+        read_adapter=lambda saved: _read(tunable, extension, method, saved),
+        reference=lambda: _as_it_was(tunable),
         identity=_identity(config, base, renderer, examples),
         started=watch.started,
         factors=tunable.trained.factors,
         continued=tunable.continued,
     )
-    notes = (*_start_notes(start, job), *_notes(config, renderer, examples, device))
-    plan = _plan(job, dataset, tunable.weights, dtype, reason)
+    notes = (
+        *_start_notes(start, job),
+        *_notes(config, renderer, examples, device),
+        *_method_notes(config, method, examples),
+    )
+    added = sum(parameter.numel() for parameter in extension.parameters.values())
+    plan = _plan(job, dataset, tunable.weights + added, dtype, reason)
     return job, replace(plan, base=start.name, notes=notes)
 
 
-def _peak_rate(config: TrainConfig, parameters: int) -> tuple[float, str]:
+def _write(
+    tunable: Tunable, extension: Extension, method: Method[Any, Any], base: Base, folder: Path
+) -> None:
+    """What is trained, into a folder."""
+    tunable.tuner.save(tunable.model, method.config, base, folder)
+    method.save(extension, folder)
+
+
+def _read(tunable: Tunable, extension: Extension, method: Method[Any, Any], folder: Path) -> None:
+    """What ``_write`` wrote, back into the model."""
+    weights = read_adapter_tensors(folder)
+    with torch.no_grad():
+        for name, parameter in tunable.trained.parameters.items():
+            parameter.copy_(weights[name])
+    method.restore(extension, folder)
+
+
+@contextmanager
+def _as_it_was(tunable: Tunable) -> Iterator[Any]:
+    """The model that a run starts from: without an adapter that was not trained before."""
+    fresh = not (tunable.continued or tunable.tuner.trains_base)
+    if fresh:
+        set_active(tunable.model, None)
+    try:
+        yield tunable.model.eval()
+    finally:
+        if fresh:
+            set_active(tunable.model, DEFAULT)
+
+
+def _peak_rate(config: TrainConfig, method: Method[Any, Any], parameters: int) -> tuple[float, str]:
     asked = config.optimizer.learning_rate
     if asked is not None:
         return asked, "as asked"
     rate, reason = default_learning_rate(parameters)
-    factor = TUNERS[config.tuner].rate
-    return (rate, reason) if factor == 1 else (rate * factor, f"{factor:g} × {reason}")
+    share, why = method.rate.at(parameters)
+    for factor, comment in ((TUNERS[config.tuner].rate, ""), (share, f"; {config.method}: {why}")):
+        if factor != 1:
+            rate *= factor
+            reason = f"{_fraction(factor)} × {reason}{comment}"
+    return rate, reason
+
+
+def _fraction(factor: float) -> str:
+    """``1/30``, or ``0.1`` where a decimal reads better."""
+    inverse = round(1 / factor)
+    exact = f"{factor:.6g}"
+    return exact if len(exact) <= 4 or abs(factor * inverse - 1) > 1e-9 else f"1/{inverse}"
 
 
 def _identity(
@@ -155,10 +222,10 @@ def _plan(job: Job, dataset: Dataset, total: int, dtype: torch.dtype, reason: st
         method=job.config.method,
         trainable=trainable,
         parameters=total,
-        rows=len(job.train),
-        dev_rows=len(job.dev),
+        rows=_rows_in(job.train),
+        dev_rows=_rows_in(job.dev),
         tokens=sum(map(len, job.train)),
-        supervised_tokens=sum(sum(example.mask) for example in job.train),
+        supervised_tokens=sum(unit.learnt for unit in job.train),
         steps=job.steps,
         epochs=_epochs(job),
         batch_tokens=job.config.batch_tokens,
@@ -188,8 +255,17 @@ def _notes(
     return tuple(notes)
 
 
+def _method_notes(
+    config: TrainConfig, method: Method[Any, Any], examples: Examples
+) -> tuple[str, ...]:
+    notes = list(method.notes(examples.train))
+    if config.epochs is None and config.max_steps is None and method.epochs_reason:
+        notes.append(f"{method.epochs:g} epochs by default: {method.epochs_reason}")
+    return tuple(notes)
+
+
 def _epochs(job: Job) -> float:
     """Passes over the rows; with ``max_steps`` an estimate from the first epoch's batches."""
     if job.config.max_steps is None:
-        return job.config.epochs
+        return job.config.epochs or job.method.epochs
     return round(job.steps / len(job.sampler.epoch(0)), 2)

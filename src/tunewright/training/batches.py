@@ -1,4 +1,4 @@
-"""Conversations → token ids → packed batches: no padding, no attention between documents.
+"""Rows → token ids → packed batches: no padding, no attention between documents.
 
 Packing several documents into one sequence gives the same loss as training on each alone, as
 long as position ids restart and attention stays inside a document (Krell et al. 2021,
@@ -12,8 +12,9 @@ import math
 import random
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def unwatched(done: int, total: int) -> None:
 
 
 class Rendered(Protocol):
-    """A conversation as ``ids`` and an equally long ``mask``: 1 where a token is learnt."""
+    """A row as ``ids`` and an equally long ``mask``: 1 where a token is learnt."""
 
     @property
     def ids(self) -> Sequence[int]: ...
@@ -45,11 +46,40 @@ class Renderer(Protocol):
     @property
     def context_length(self) -> int: ...
     def render_many(self, conversations: Sequence[Conversation]) -> Sequence[Rendered]: ...
+    def render_texts(self, texts: Sequence[str]) -> Sequence[Rendered]: ...
+
+
+class Unit(Protocol):
+    """What a batch is made of and never divides: a document, a pair of answers, …
+
+    ``len()`` is the number of tokens that it takes of a batch.
+    """
+
+    def __len__(self) -> int: ...
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows that it was made of, as 0-based places in the split."""
+        ...
+
+    @property
+    def documents(self) -> tuple[Example, ...]:
+        """All that the model is to read for it."""
+        ...
+
+    @property
+    def learnt(self) -> int:
+        """Tokens that are learnt."""
+        ...
+
+    @property
+    def marks(self) -> bytes:
+        """What makes it what it is besides its documents."""
+        ...
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row as the model sees it. ``row`` is its 0-based place in the split."""
+    """One document as the model sees it. ``row`` is its row's 0-based place in the split."""
 
     row: int
     ids: array[int]
@@ -57,6 +87,26 @@ class Example:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The row, as of a unit of its own."""
+        return (self.row,)
+
+    @property
+    def documents(self) -> tuple[Example, ...]:
+        """Itself."""
+        return (self,)
+
+    @property
+    def learnt(self) -> int:
+        """Tokens that are learnt; the first one has no predecessor to predict it from."""
+        return sum(self.mask[1:])
+
+    @property
+    def marks(self) -> bytes:
+        """Nothing."""
+        return b""
 
 
 @dataclass(frozen=True)
@@ -69,7 +119,8 @@ class PackedBatch:
         cu_seqlens: where documents begin, and the end: ``(documents + 1,)``.
         positions: ``(supervised,)`` places whose *next* token is learnt.
         labels: ``(supervised,)`` those next tokens.
-        rows: the rows inside, as places in the split.
+        documents: ``(supervised,)`` the document that each of them is in, counted from 0.
+        rows: the row of every document, as a place in the split.
     """
 
     input_ids: Tensor
@@ -77,6 +128,7 @@ class PackedBatch:
     cu_seqlens: Tensor
     positions: Tensor
     labels: Tensor
+    documents: Tensor
     rows: tuple[int, ...]
 
     @property
@@ -89,56 +141,83 @@ class PackedBatch:
         """Number of tokens that are learnt."""
         return self.labels.shape[0]
 
-    def to(self, device: torch.device) -> PackedBatch:
+    @property
+    def count(self) -> int:
+        """Number of documents."""
+        return self.cu_seqlens.shape[0] - 1
+
+    def to(self, device: torch.device) -> Self:
         """The same batch on a device; ``cu_seqlens`` stays where attention reads it, on the CPU."""
-        return PackedBatch(
-            self.input_ids.to(device, non_blocking=True),
-            self.position_ids.to(device, non_blocking=True),
-            self.cu_seqlens,
-            self.positions.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.rows,
-        )
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, PackedBatch):
+                moved[field.name] = value.to(device)
+            elif isinstance(value, Tensor) and field.name != "cu_seqlens":
+                moved[field.name] = value.to(device, non_blocking=True)
+        return replace(self, **moved)
+
+
+_conversation: Callable[[Row], Conversation] = attrgetter("conversation")
 
 
 def render_examples(
-    rows: Sequence[Row], renderer: Renderer, progress: Progress = unwatched
+    rows: Sequence[Row],
+    renderer: Renderer,
+    progress: Progress = unwatched,
+    conversation: Callable[[Row], Conversation] = _conversation,
 ) -> list[Example]:
     """Token ids and loss mask of every row that has something to learn.
 
     A row without any supervised token would add nothing but time and is left out.
 
+    Args:
+        rows: to render.
+        renderer: of the base.
+        progress: who watches.
+        conversation: what of a row is rendered.
+
     Raises:
         DataError: for a row that does not fit the base's context, naming it.
     """
-    examples = []
-    for index, (row, item) in enumerate(zip(rows, _render(rows, renderer, progress), strict=True)):
-        if len(item.ids) > renderer.context_length:
-            raise DataError(
-                f"{row.source.file}, row {row.source.row}: {len(item.ids)} tokens, but the base"
-                f" reads at most {renderer.context_length}",
-                "Prepare the dataset again for this base: tunewright prepare … --base BASE",
-            )
-        # The first token has no predecessor to predict it from.
-        if any(item.mask[1:]):
-            examples.append(Example(index, array("q", item.ids), array("b", item.mask)))
-    return examples
+    every = render_rows(rows, renderer, progress, conversation)
+    return [example for example in every if any(example.mask[1:])]
 
 
-def _render(rows: Sequence[Row], renderer: Renderer, progress: Progress) -> Iterator[Rendered]:
+def render_rows(
+    rows: Sequence[Row],
+    renderer: Renderer,
+    progress: Progress,
+    conversation: Callable[[Row], Conversation] = _conversation,
+) -> Iterator[Example]:
+    """As ``render_examples``, but every row, also one that has nothing to learn."""
     for start in range(0, len(rows), _CHUNK):
         chunk = rows[start : start + _CHUNK]
-        yield from renderer.render_many([row.conversation for row in chunk])
+        rendered = renderer.render_many([conversation(row) for row in chunk])
+        for index, (row, item) in enumerate(zip(chunk, rendered, strict=True), start):
+            if len(item.ids) > renderer.context_length:
+                raise _too_long(row, len(item.ids), renderer.context_length)
+            yield Example(index, array("q", item.ids), array("b", item.mask))
         progress(start + len(chunk), len(rows))
 
 
-def examples_digest(examples: Iterable[Example]) -> str:
+def _too_long(row: Row, tokens: int, limit: int) -> DataError:
+    return DataError(
+        f"{row.source.file}, row {row.source.row}: {tokens} tokens, but the base"
+        f" reads at most {limit}",
+        "Prepare the dataset again for this base: tunewright prepare … --base BASE",
+    )
+
+
+def examples_digest(units: Iterable[Unit]) -> str:
     """SHA-256 over ids and masks in order: it changes with the rows, tokenizer or template."""
     state = hashlib.sha256()
-    for example in examples:
-        state.update(len(example).to_bytes(8, "little"))
-        state.update(example.ids.tobytes())
-        state.update(example.mask.tobytes())
+    for unit in units:
+        for example in unit.documents:
+            state.update(len(example).to_bytes(8, "little"))
+            state.update(example.ids.tobytes())
+            state.update(example.mask.tobytes())
+        state.update(unit.marks)
     return state.hexdigest()
 
 
@@ -193,12 +272,18 @@ class Sampler:
 
 def collate(examples: Sequence[Example]) -> PackedBatch:
     """Lay documents end to end; labels shift within a document only."""
+    return PackedBatch(**packed(examples))
+
+
+def packed(examples: Sequence[Example]) -> dict[str, Any]:
+    """The fields of a ``PackedBatch``, for batches that hold more than one."""
     ids: list[int] = []
     positions: list[int] = []
     labels: list[int] = []
+    documents: list[int] = []
     places: list[Tensor] = []
     bounds = [0]
-    for example in examples:
+    for number, example in enumerate(examples):
         start = len(ids)
         ids.extend(example.ids)
         places.append(torch.arange(len(example)))
@@ -207,11 +292,13 @@ def collate(examples: Sequence[Example]) -> PackedBatch:
             if example.mask[offset]:
                 positions.append(start + offset - 1)
                 labels.append(example.ids[offset])
-    return PackedBatch(
-        input_ids=torch.tensor([ids]),
-        position_ids=torch.cat(places).unsqueeze(0),
-        cu_seqlens=torch.tensor(bounds, dtype=torch.int32),
-        positions=torch.tensor(positions, dtype=torch.long),
-        labels=torch.tensor(labels, dtype=torch.long),
-        rows=tuple(example.row for example in examples),
-    )
+                documents.append(number)
+    return {
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.cat(places).unsqueeze(0),
+        "cu_seqlens": torch.tensor(bounds, dtype=torch.int32),
+        "positions": torch.tensor(positions, dtype=torch.long),
+        "labels": torch.tensor(labels, dtype=torch.long),
+        "documents": torch.tensor(documents, dtype=torch.long),
+        "rows": tuple(example.row for example in examples),
+    }

@@ -6,7 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +20,7 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.errors import Interrupted, TrainingError
 from tunewright.core.events import Event, Listener
 from tunewright.core.messages import Source
-from tunewright.training.batches import Example, PackedBatch, Sampler, pack
+from tunewright.training.batches import PackedBatch, Sampler, Unit, pack
 from tunewright.training.checkpoints import (
     Checkpoint,
     TrainState,
@@ -29,7 +29,7 @@ from tunewright.training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
-from tunewright.training.methods import Method
+from tunewright.training.methods.base import Method, Tally
 from tunewright.training.schedule import learning_rate
 from tunewright.training.stopping import StopRequest
 
@@ -42,17 +42,19 @@ class Job:
 
     Attributes:
         config: the recipe.
-        model: the base with its adapter attached, on ``device``.
+        model: the base with its adapter attached, on ``device``, as the method trains it.
         parameters: what is trained, by name.
         method: how batches and losses are made.
-        train: examples to learn from.
-        dev: examples to watch; may be empty.
+        train: units to learn from.
+        dev: units to watch; may be empty.
         sources: where the rows that ``train`` was made of came from.
         sampler: the order of ``train``.
         steps: optimizer steps of the whole run.
         peak_rate: highest learning rate.
         device: where the model is.
         write_adapter: writes the adapter's files into a folder.
+        read_adapter: puts the weights of such a folder back.
+        reference: the model as it was before any training, while the context is open.
         identity: digests that a checkpoint must share to be resumed.
         started: ``time.perf_counter()`` when the stage began.
         factors: learning rates of parameters, as multiples of the run's, where not 1.
@@ -62,15 +64,17 @@ class Job:
     config: TrainConfig
     model: Any
     parameters: dict[str, Parameter]
-    method: Method
-    train: Sequence[Example]
-    dev: Sequence[Example]
+    method: Method[Any, Any]
+    train: Sequence[Unit]
+    dev: Sequence[Unit]
     sources: Sequence[Source]
     sampler: Sampler
     steps: int
     peak_rate: float
     device: torch.device
     write_adapter: Callable[[Path], None]
+    read_adapter: Callable[[Path], None]
+    reference: Callable[[], AbstractContextManager[Any]]
     identity: dict[str, str]
     started: float
     factors: Mapping[str, float] = field(default_factory=dict)
@@ -155,7 +159,8 @@ class Loop:
         # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
         torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
         with self._memory_named():
-            loss = job.method.loss(job.model, batch) / batch.supervised
+            outcome = job.method.loss(job.model, batch)
+            loss = outcome.loss
             loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_grad_norm_(job.parameters.values(), job.config.optimizer.max_grad_norm)
         loss_value, norm_value = loss.item(), norm.item()
@@ -164,7 +169,7 @@ class Loop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._advance(batch, loss_value, time.perf_counter() - begin)
-        self._report(loss_value, norm_value, rate)
+        self._report(loss_value, norm_value, rate, outcome.numbers())
 
     def _advance(self, batch: PackedBatch, loss: float, seconds: float) -> None:
         state = self.state
@@ -183,7 +188,7 @@ class Loop:
         self._times.append((seconds, batch.tokens))
         self._done += 1
 
-    def _report(self, loss: float, norm: float, rate: float) -> None:
+    def _report(self, loss: float, norm: float, rate: float, metrics: dict[str, float]) -> None:
         state, job = self.state, self.job
         seconds = sum(spent for spent, _ in self._times)
         tokens = sum(count for _, count in self._times)
@@ -199,6 +204,7 @@ class Loop:
             tokens=state.tokens,
             tokens_per_second=tokens / seconds,
             eta_seconds=remaining * seconds / len(self._times),
+            metrics=metrics,
         )
 
     def _validate(self) -> bool:
@@ -207,20 +213,20 @@ class Loop:
         if not job.dev:
             return False
         job.model.eval()
-        total, count = 0.0, 0
+        tally = Tally()
         with torch.inference_mode():
             for indices in pack(list(map(len, job.dev)), job.config.batch_tokens, seed=None):
                 batch = job.method.collate([job.dev[index] for index in indices]).to(job.device)
-                total += job.method.loss(job.model, batch).item()
-                count += batch.supervised
+                tally.add(job.method.loss(job.model, batch))
         job.model.train()
-        state.valid_loss = total / count
+        state.valid_loss = tally.loss
         if not math.isfinite(state.valid_loss):
             raise TrainingError(
                 f"step {state.step}: the validation loss is {state.valid_loss}, not a number",
                 "Lower optimizer.learning_rate; checkpoints so far are kept.",
             )
-        self._emit("validation", step=state.step, loss=state.valid_loss)
+        metrics = tally.numbers()
+        self._emit("validation", step=state.step, loss=state.valid_loss, metrics=metrics)
         improved = state.best_loss is None or state.valid_loss < state.best_loss
         if improved:
             state.best_loss, state.best_step = state.valid_loss, state.step
@@ -254,15 +260,10 @@ class Loop:
     def _not_finite(self, batch: PackedBatch, loss: float, norm: float) -> TrainingError:
         """Name the rows: those whose own loss is not finite, else the whole batch."""
         job = self.job
-        inside = [example for example in job.train if example.row in set(batch.rows)]
+        inside = [unit for unit in job.train if not set(unit.rows).isdisjoint(batch.rows)]
         with torch.inference_mode():
-            alone = {e.row: job.method.collate([e]).to(job.device) for e in inside}
-            bad = [
-                row
-                for row, one in alone.items()
-                if not math.isfinite(job.method.loss(job.model, one).item())
-            ]
-        rows = [job.sources[row] for row in (bad or batch.rows)]
+            bad = [row for unit in inside if not self._finite(unit) for row in unit.rows]
+        rows = [job.sources[row] for row in dict.fromkeys(bad or batch.rows)]
         named = ", ".join(f"{source.file} row {source.row}" for source in rows[:10])
         more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
         return TrainingError(
@@ -270,6 +271,10 @@ class Loop:
             f" to go on with; rows of this step: {named}{more}",
             "Look at those rows, or lower optimizer.learning_rate; checkpoints so far are kept.",
         )
+
+    def _finite(self, unit: Unit) -> bool:
+        batch = self.job.method.collate([unit]).to(self.job.device)
+        return math.isfinite(self.job.method.loss(self.job.model, batch).loss.item())
 
     def _emit(self, kind: str, **data: Any) -> None:
         self._listen(Event(kind=kind, data=data))

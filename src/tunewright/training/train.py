@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     # include it and the command line's help does not.
     from tunewright.training.checkpoints import Checkpoint, TrainState
     from tunewright.training.loop import Job
+    from tunewright.training.stopping import StopRequest
 
 
 def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model:
@@ -139,6 +140,7 @@ def _work(session: _Session, job: Job, plan: Plan, checkpoint: Checkpoint | None
     import torch
 
     from tunewright.training.loop import Loop
+    from tunewright.training.reference import with_reference
     from tunewright.training.stopping import StopRequest
 
     devices = [job.device] if job.device.type == "cuda" else []
@@ -147,8 +149,9 @@ def _work(session: _Session, job: Job, plan: Plan, checkpoint: Checkpoint | None
         if session.resumed:
             step = checkpoint.state.step if checkpoint else 0
             session.emit(Event(kind="resumed", data={"step": step}))
+        job = with_reference(job, lambda event: _tell_unless_stopped(session, stop, event))
         if checkpoint:
-            _load_weights(job, checkpoint)
+            job.read_adapter(checkpoint.adapter)
             _tell_threads(session, checkpoint.state.threads)
         loop = Loop(job, session.folder / "checkpoints", session.emit, checkpoint)
         state = loop.run(stop)
@@ -202,15 +205,11 @@ def _refuse_drift(folder: Path, job: Job, checkpoint: Checkpoint | None) -> None
             )
 
 
-def _load_weights(job: Job, checkpoint: Checkpoint) -> None:
-    import torch
-
-    from tunewright.model.adapters import read_adapter_tensors
-
-    weights = read_adapter_tensors(checkpoint.adapter)
-    with torch.no_grad():
-        for name, parameter in job.parameters.items():
-            parameter.copy_(weights[name])
+def _tell_unless_stopped(session: _Session, stop: StopRequest, event: Event) -> None:
+    """Pass on how far the work before the first step is; nothing of it is worth saving."""
+    if stop.asked:
+        raise Interrupted("stopped before the first step")
+    session.listen(event)
 
 
 def _tell_threads(session: _Session, threads: int) -> None:
