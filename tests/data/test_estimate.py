@@ -56,6 +56,15 @@ def test_rows_that_may_not_fit_are_measured(
         assert abs(guess[name] - whole[name]) <= 0.1 * whole[name], name
 
 
+def test_rows_that_cannot_fit_are_not_even_tokenized(renderer: Renderer) -> None:
+    rows = drafts(3)
+    endless = Draft((Turn("user", "q"), Turn("assistant", "长" * 3_000_000)), "f", 9, "g")
+    lengths = lengths_of([rows[0], endless, *rows[1:]], renderer, 256, ignore)
+    assert lengths[1].estimated
+    assert lengths[1].tokens > 256
+    assert [lengths[0], *lengths[2:]] == measure(rows, renderer, ignore)
+
+
 def test_small_sets_are_measured_whole(renderer: Renderer) -> None:
     rows = drafts(50)
     assert lengths_of(rows, renderer, 256, ignore) == measure(rows, renderer, ignore)

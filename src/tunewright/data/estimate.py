@@ -41,6 +41,11 @@ def lengths_of(
         limit: tokens that a row may have; an estimated row certainly has fewer.
         listen: told the progress.
     """
+    hopeless = _hopeless(drafts, renderer, limit)
+    if hopeless:
+        rest = [draft for place, draft in enumerate(drafts) if place not in hopeless]
+        others = iter(lengths_of(rest, renderer, limit, listen))
+        return [hopeless.get(place) or next(others) for place in range(len(drafts))]
     if len(drafts) <= MEASURED or not renderer.bounded_by_bytes:
         return measure(drafts, renderer, listen)
     sizes = np.array([_sizes(draft) for draft in drafts], dtype=np.int64)
@@ -52,6 +57,19 @@ def lengths_of(
         rows = measure([drafts[i] for i in rest], renderer, listen)
         found |= dict(zip(rest, rows, strict=True))
     return _filled(found, sizes)
+
+
+def _hopeless(drafts: Sequence[Draft], renderer: Renderer, limit: int) -> dict[int, Length]:
+    """Rows so long that they cannot fit whatever their tokens are; tokenizing takes a kilobyte
+    of memory for each character."""
+    found: dict[int, Length] = {}
+    for place, draft in enumerate(drafts):
+        characters = sum(len(turn.text) for turn in draft.turns)
+        if characters > limit and draft.kind != "text":
+            least = characters // renderer.longest_token
+            if least > limit:
+                found[place] = Length(least, 1, estimated=True)
+    return found
 
 
 def _sizes(draft: Draft) -> tuple[int, int, int]:

@@ -101,6 +101,11 @@ class Renderer:
         """Whether a text in NFC never gives more tokens than it has UTF-8 bytes."""
         return bounded_by_bytes(self.tokenizer)
 
+    @cached_property
+    def longest_token(self) -> int:
+        """Most characters of a text that one token can stand for."""
+        return max(map(len, self.tokenizer.get_vocab()))
+
     # Conversations ----------------------------------------------------------------------------
 
     def render(self, conversation: Conversation) -> Rendered:
