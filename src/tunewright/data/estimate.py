@@ -43,8 +43,8 @@ def lengths_of(
     """
     hopeless = _hopeless(drafts, renderer, limit)
     if hopeless:
-        rest = [draft for place, draft in enumerate(drafts) if place not in hopeless]
-        others = iter(lengths_of(rest, renderer, limit, listen))
+        possible = [draft for place, draft in enumerate(drafts) if place not in hopeless]
+        others = iter(lengths_of(possible, renderer, limit, listen))
         return [hopeless.get(place) or next(others) for place in range(len(drafts))]
     if len(drafts) <= MEASURED or not renderer.bounded_by_bytes:
         return measure(drafts, renderer, listen)
