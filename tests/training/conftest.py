@@ -103,6 +103,7 @@ def recipe(dataset: Dataset, tiny_base: Path) -> Callable[..., TrainConfig]:
             "eval_steps": 5,
             "precision": "float32",
             "device": "cpu",
+            "preview": 0,
             "lora": {"rank": 4},
             "optimizer": {"learning_rate": 1e-2},
         }

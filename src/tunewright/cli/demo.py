@@ -23,7 +23,7 @@ def demo(common: Common) -> None:
     from tunewright.demo import run_demo, samples
 
     store = common.store()
-    with Terminal() as terminal:
+    with Terminal(language=common.settings().language) as terminal:
         result = run_demo(store, terminal)
     console = terminal.console
     _print_samples(samples(store, result.evaluation), console)

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),
     "serve": ("serve", "An OpenAI-compatible API for every model of the store."),
     "datasets": ("records", "List, show or delete datasets."),
-    "runs": ("records", "List, show or delete training runs."),
+    "runs": ("runs", "List, show, pause, save, stop or compare training runs."),
     "models": ("records", "List, show or delete tuned models."),
     "evaluations": ("records", "List, show or delete evaluations."),
     "doctor": ("doctor", "What this machine can do and what is missing."),

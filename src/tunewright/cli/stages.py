@@ -24,12 +24,12 @@ from tunewright.core.store import Store
 @click.option("--resume", metavar="RUN", help="Go on with this run; its own settings apply.")
 @common_options
 def train(common: Common, resume: str | None, values: dict[str, Any]) -> None:
-    """Fine-tune a base model on a dataset with LoRA.
+    """Fine-tune a base, or go on with a tuned model, on a dataset.
 
     Checkpoints survive a kill at any moment; Ctrl-C saves one and says how to continue.
     """
     store = common.store()
-    with Terminal() as terminal:
+    with Terminal(language=common.settings().language) as terminal:
         if resume is not None:
             if values:
                 raise ConfigError(
@@ -58,7 +58,8 @@ def _print_run(model: Model, run: Run, console: Console) -> None:
     )
     console.print(f"  loss: training {done['train_loss']:.4f}{valid}")
     console.print(
-        f"Next: tunewright evaluate --models {run.base} --models {model.name}", markup=False
+        f"Next: tunewright evaluate --models {run.start or run.base} --models {model.name}",
+        markup=False,
     )
     console.print(f"      tunewright chat {model.name}", markup=False)
 

@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from tunewright.config.base import StageConfig
 
 TunerName = Literal["lora", "full", "freeze", "ia3", "prefix", "bottleneck"]
+TrackerName = Literal["wandb", "mlflow", "swanlab", "trackio"]
+WATCHING = ("preview", "wait_for_disk", "tensorboard", "trackers", "keep_checkpoints")
+"""Knobs of a run that change nothing in what it learns."""
 MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward"]
 
 
@@ -181,6 +184,16 @@ class TrainConfig(StageConfig):
     """Where to train."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Order of rows, initial adapter and dropout."""
+    patience: int = Field(default=5, ge=0, le=1000)
+    """Validations without a lower loss after which the run ends with its best; 0 never ends it."""
+    preview: int = Field(default=3, ge=0, le=20)
+    """Validation questions answered for you to read at every validation; 0 is off."""
+    wait_for_disk: float = Field(default=10.0, ge=0, le=10080)
+    """Minutes that a run waits on a full disk for room before it gives up."""
+    tensorboard: str | None = None
+    """Folder to write TensorBoard event files to."""
+    trackers: tuple[TrackerName, ...] = ()
+    """Services that get the curves as well; each needs its own package."""
     tuner: TunerName = "lora"
     """What is trained; all but freeze and full leave the base as it is."""
     quantize: Literal["none", "nf4", "int8"] = "none"

@@ -19,10 +19,16 @@ class Event(BaseModel):
         note        {text}
         progress    {stage, done, total}
         plan        what a run is about to do (parameters, tokens, steps, …)
-        step        {step, steps, epoch, loss, grad_norm, learning_rate, tokens, tokens_per_second,
-                     eta_seconds}
-        validation  {step, loss}
+        step        {step, steps, epoch, loss, smoothed_loss, grad_norm, learning_rate, tokens,
+                     tokens_per_second, eta_seconds, memory_bytes, metrics {name: number}}
+        validation  {step, loss, metrics {token_accuracy, …}}
+        sample      {step, number, question, reference, answer, finished}
+        diagnosis   {name, step, measure, values, text {en, zh}, remedy {en, zh}}
         checkpoint  {step, path, best}
+        waiting     {reason, folder, needed_bytes, free_bytes, waited_seconds, minutes}: disk full
+        asked       {action, step}: what another process asked for, honoured
+        stopped_early  {step, best_step, validations}
+        resumed     {step}: those after it, so far in the log, are void
         done        the stage's result, as its record
     """
 

@@ -25,10 +25,12 @@ from tunewright.model.tuners.base import DEFAULT
 from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
 from tunewright.training.batches import Progress, Sampler, Unit, examples_digest
+from tunewright.training.drift import config_digest
 from tunewright.training.loop import Job
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension
 from tunewright.training.plan import Plan
+from tunewright.training.preview import Preview, first_questions
 from tunewright.training.schedule import default_learning_rate
 
 _SILENT_ROWS = 5000
@@ -139,6 +141,7 @@ def build_job(
         started=watch.started,
         factors=tunable.trained.factors,
         continued=tunable.continued,
+        preview=_preview(tunable, method, renderer, base, folder),
     )
     notes = (
         *_start_notes(start, job),
@@ -165,6 +168,16 @@ def _read(tunable: Tunable, extension: Extension, method: Method[Any, Any], fold
         for name, parameter in tunable.trained.parameters.items():
             parameter.copy_(weights[name])
     method.restore(extension, folder)
+
+
+def _preview(
+    tunable: Tunable, method: Method[Any, Any], renderer: Renderer, base: Base, folder: Path
+) -> Preview | None:
+    """The first questions to validate on, if answers are wanted and the rows ask any."""
+    wanted = method.config.preview if method.config.method != "reward" else 0
+    rows = method.read(folder, "dev")[0] if wanted else ()
+    questions = first_questions(rows, wanted, renderer)
+    return Preview(tunable.model, renderer, base, questions) if questions else None
 
 
 @contextmanager
@@ -203,11 +216,8 @@ def _fraction(factor: float) -> str:
 def _identity(
     config: TrainConfig, base: Base, renderer: Renderer, examples: Examples
 ) -> dict[str, str]:
-    recipe = config.json_dict()
-    # The same data and base may be named in several ways; their digests are what counts.
-    del recipe["dataset"], recipe["base"]
     return {
-        "config": digest(recipe),
+        "config": config_digest(config),
         "data": examples.digest(),
         "base": base.digest,
         "renderer": renderer.hash,

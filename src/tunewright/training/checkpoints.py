@@ -36,7 +36,12 @@ from tunewright.core.files import (
     sha256_file,
     write_json_atomic,
 )
+from tunewright.training.disk import is_full
 
+Failpoint = Callable[[str], None]
+"""Called when a save has come to a point; what it does there shows what a crash would leave."""
+POINTS = ("begun", "adapter", "optimizer", "state", "manifest", "flushed", "renamed")
+"""The points of one save, in order: after each write, the flush and the rename."""
 _NAME = re.compile(r"step-(\d{8,})")
 _TEMPORARY = ".tmp-"
 _MANIFEST = "manifest.json"
@@ -64,8 +69,12 @@ class TrainState:
     """Losses of the last steps, oldest first."""
     valid_loss: float | None = None
     """Newest validation loss."""
+    smoothed_loss: float | None = None
+    """Running mean of the training loss."""
     best_loss: float | None = None
     best_step: int | None = None
+    worse: int = 0
+    """Validations since the best one."""
     first_step_seconds: float | None = None
     threads: int = field(default_factory=torch.get_num_threads)
     """Threads that sums were divided over: with another number they round differently."""
@@ -86,6 +95,18 @@ class Checkpoint:
         return self.folder / "adapter"
 
 
+@dataclass(frozen=True)
+class Search:
+    """The newest complete checkpoint of a folder, and what is wrong with newer ones."""
+
+    checkpoint: Checkpoint | None
+    damaged: tuple[str, ...]
+
+
+def passing(point: str) -> None:
+    """The failpoint of real life."""
+
+
 def checkpoint_path(folder: Path, step: int) -> Path:
     """Where the checkpoint of a step is."""
     return folder / f"step-{step:08d}"
@@ -96,6 +117,7 @@ def save_checkpoint(
     state: TrainState,
     optimizer: dict[str, Tensor],
     write_adapter: Callable[[Path], None],
+    at: Failpoint = passing,
 ) -> Path:
     """Write one checkpoint as a whole.
 
@@ -104,6 +126,7 @@ def save_checkpoint(
         state: where the run stands.
         optimizer: the optimizer's tensors by name, see ``optimizer_tensors``.
         write_adapter: writes the adapter's files into the folder it is given.
+        at: called with the name of each point that a crash may hit, see ``POINTS``.
 
     Raises:
         StorageError: when the disk refuses; earlier checkpoints are untouched.
@@ -115,18 +138,26 @@ def save_checkpoint(
         _sweep(folder)
         try:
             (temporary / "adapter").mkdir(parents=True)
+            at("begun")
             write_adapter(temporary / "adapter")
+            at("adapter")
             (temporary / "optimizer.safetensors").write_bytes(to_safetensors(optimizer))
+            at("optimizer")
             write_json_atomic(temporary / "state.json", asdict(state))
+            at("state")
             write_json_atomic(temporary / _MANIFEST, _hashes(temporary))
+            at("manifest")
             fsync_tree(temporary)
+            at("flushed")
             # A damaged checkpoint of the same step, redone after a resume.
             shutil.rmtree(final, ignore_errors=True)
             temporary.rename(final)
+            at("renamed")
             fsync_folder(folder)
         except SafetensorError as error:
+            problem = "the disk is full" if is_full(error) else str(error)
             raise StorageError(
-                f"cannot write {temporary}: {error}", "Free some space, then resume the run."
+                f"cannot write {temporary}: {problem}", "Free some space, then resume the run."
             ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -143,12 +174,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest complete checkpoint, whatever else lies in the folder."""
+    return search_checkpoints(folder).checkpoint
+
+
+def search_checkpoints(folder: Path) -> Search:
+    """The newest complete checkpoint, and for each newer one that is not what is wrong with it."""
+    damaged: list[str] = []
     for path in list_checkpoints(folder):
         try:
-            return read_checkpoint(path)
-        except TrainingError:
-            continue
-    return None
+            return Search(read_checkpoint(path), tuple(damaged))
+        except TrainingError as error:
+            damaged.append(error.message)
+    return Search(None, tuple(damaged))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -165,6 +202,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except ValidationError as error:
         raise TrainingError(f"checkpoint {path}: state.json: {error.errors()[0]['msg']}") from None
     return Checkpoint(path, state)
+
+
+def forget_lost_best(folder: Path, checkpoint: Checkpoint) -> str | None:
+    """Forget a best checkpoint that cannot be read any more; what was wrong with it, or None.
+
+    Without this a run would end by publishing something that is not there.
+    """
+    state = checkpoint.state
+    if state.best_step is None or state.best_step == state.step:
+        return None
+    try:
+        read_checkpoint(checkpoint_path(folder, state.best_step))
+    except TrainingError as error:
+        state.best_step = state.best_loss = None
+        state.worse = 0
+        return error.message
+    return None
 
 
 def prune(folder: Path, keep: int, best_step: int | None) -> None:

@@ -17,7 +17,7 @@ from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_
 
 from tunewright.config.training import TrainConfig
-from tunewright.core.errors import Interrupted, TrainingError
+from tunewright.core.errors import TrainingError
 from tunewright.core.events import Event, Listener
 from tunewright.core.messages import Source
 from tunewright.training.batches import PackedBatch, Sampler, Unit, pack
@@ -29,11 +29,14 @@ from tunewright.training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
+from tunewright.training.memory import peak_memory_bytes
 from tunewright.training.methods.base import Method, Tally
+from tunewright.training.preview import Preview
 from tunewright.training.schedule import learning_rate
-from tunewright.training.stopping import StopRequest
+from tunewright.training.supervision import Supervision
 
 _RECENT = 20  # steps that speed, remaining time and the reported training loss are averaged over
+_SMOOTHING = 0.9  # weight of what was in the smoothed loss
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Job:
         started: ``time.perf_counter()`` when the stage began.
         factors: learning rates of parameters, as multiples of the run's, where not 1.
         continued: whether the adapter that the run started from goes on being trained.
+        preview: answers a few questions at every validation, if wanted.
     """
 
     config: TrainConfig
@@ -79,6 +83,7 @@ class Job:
     started: float
     factors: Mapping[str, float] = field(default_factory=dict)
     continued: bool = False
+    preview: Preview | None = None
 
 
 class Loop:
@@ -95,6 +100,8 @@ class Loop:
         self._names = sorted(job.parameters, key=lambda name: job.factors.get(name, 1.0))
         """In the optimizer's order: those with one learning rate together."""
         self._saved_step = self.state.step
+        self._validated_step: int | None = None
+        self._preview = job.preview
         self._done = 0  # steps of this process
         self._epoch_batches = 1
         self._times: deque[tuple[float, int]] = deque(maxlen=_RECENT)
@@ -109,8 +116,8 @@ class Loop:
         if checkpoint:
             restore_optimizer(self._optimizer, self._names, checkpoint)
 
-    def run(self, stop: StopRequest) -> TrainState:
-        """Train to the last step, validate and save.
+    def run(self, supervision: Supervision) -> TrainState:
+        """Train to the last step, or until it gets no better, or is asked to end; save.
 
         Raises:
             Interrupted: when asked to stop; the state is saved.
@@ -120,15 +127,39 @@ class Loop:
         config, state = self.job.config, self.state
         self.job.model.train()
         for batch in self._batches():
-            if stop.asked:
-                self._save()
-                raise Interrupted(f"stopped after step {state.step} of {self.job.steps}")
+            if self._exhausted() or self._ended_by(supervision):
+                break
             self._step(batch)
             last = state.step == self.job.steps
             improved = (state.step % config.eval_steps == 0 or last) and self._validate()
-            if improved or last or state.step % config.save_steps == 0:
-                self._save()
+            due = improved or last or state.step % config.save_steps == 0
+            if due or self._exhausted():
+                self._save(supervision)
+        if self._exhausted():
+            data = {"step": state.step, "best_step": state.best_step, "validations": state.worse}
+            self._emit("stopped_early", **data)
         return state
+
+    def _exhausted(self) -> bool:
+        """Whether the run was given as many validations as it may have to get better."""
+        patience = self.job.config.patience
+        return 0 < patience <= self.state.worse and self.state.step < self.job.steps
+
+    def _ended_by(self, supervision: Supervision) -> bool:
+        """Do what is asked of the run now; True when it is to end as though it were done."""
+        wanted, state = supervision.wanted(), self.state
+        if wanted is None or (wanted == "stop" and not state.step):
+            # There is nothing to keep before the first step: the request waits for it.
+            return False
+        if wanted == "stop" and self._validated_step != state.step:
+            self._validate()
+        if state.step:
+            self._save(supervision)
+        if wanted == "pause":
+            raise supervision.paused(state.step, self.job.steps)
+        supervision.requests.done()
+        self._emit("asked", action=wanted, step=state.step)
+        return wanted == "stop"
 
     def _groups(self) -> list[dict[str, Any]]:
         """The optimizer's groups: one per learning rate."""
@@ -177,6 +208,12 @@ class Loop:
         state.batch += 1
         state.tokens += batch.tokens
         state.recent_losses = [*state.recent_losses, loss][-_RECENT:]
+        if state.smoothed_loss is None:
+            state.smoothed_loss = loss
+        else:
+            # With Adam's correction, so that the first losses are not weighed down by a zero.
+            share = (1 - _SMOOTHING) / (1 - _SMOOTHING**state.step)
+            state.smoothed_loss += share * (loss - state.smoothed_loss)
         if state.first_step_seconds is None:
             state.first_step_seconds = time.perf_counter() - self.job.started
         # The first step of a process allocates and compiles: not what later ones cost.
@@ -199,11 +236,13 @@ class Loop:
             steps=job.steps,
             epoch=round(state.epoch + state.batch / self._epoch_batches, 3),
             loss=loss,
+            smoothed_loss=state.smoothed_loss,
             grad_norm=norm,
             learning_rate=rate,
             tokens=state.tokens,
             tokens_per_second=tokens / seconds,
             eta_seconds=remaining * seconds / len(self._times),
+            memory_bytes=peak_memory_bytes(job.device),
             metrics=metrics,
         )
 
@@ -220,6 +259,7 @@ class Loop:
                 tally.add(job.method.loss(job.model, batch))
         job.model.train()
         state.valid_loss = tally.loss
+        self._validated_step = state.step
         if not math.isfinite(state.valid_loss):
             raise TrainingError(
                 f"step {state.step}: the validation loss is {state.valid_loss}, not a number",
@@ -228,19 +268,34 @@ class Loop:
         metrics = tally.numbers()
         self._emit("validation", step=state.step, loss=state.valid_loss, metrics=metrics)
         improved = state.best_loss is None or state.valid_loss < state.best_loss
+        state.worse += 1
         if improved:
-            state.best_loss, state.best_step = state.valid_loss, state.step
+            state.best_loss, state.best_step, state.worse = state.valid_loss, state.step, 0
+        self._show_answers()
         return improved
 
-    def _save(self) -> None:
+    def _show_answers(self) -> None:
+        """Answers to the same few questions each time; without memory for them, none any more."""
+        if self._preview is None:
+            return
+        try:
+            samples = self._preview()
+        except torch.OutOfMemoryError:
+            self._preview = None
+            self._emit("note", text="no memory is left for preview; it is off from here on")
+            return
+        for number, sample in enumerate(samples):
+            self._emit("sample", step=self.state.step, number=number, **sample)
+
+    def _save(self, supervision: Supervision) -> None:
         job, state = self.job, self.state
         if state.step == self._saved_step:
             return
-        path = save_checkpoint(
-            self.folder,
-            state,
-            optimizer_tensors(self._optimizer, self._names),
-            job.write_adapter,
+        tensors = optimizer_tensors(self._optimizer, self._names)
+        held = (*tensors.values(), *job.parameters.values())
+        path = supervision.disk(
+            lambda: save_checkpoint(self.folder, state, tensors, job.write_adapter, supervision.at),
+            needed=sum(tensor.nbytes for tensor in held),
         )
         self._saved_step = state.step
         prune(self.folder, job.config.keep_checkpoints, state.best_step)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,35 +13,53 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.errors import (
     ConfigError,
     InputError,
-    Interrupted,
-    StorageError,
-    TrainingError,
-    TunewrightError,
 )
-from tunewright.core.events import Event, EventLog, Listener, ignore
+from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import disk_errors, write_json_atomic
-from tunewright.core.records import Dataset, Model, Run, RunState
+from tunewright.core.records import Dataset, Model, Run
 from tunewright.core.store import Store
 from tunewright.model.catalog import Base
 from tunewright.model.references import Resolved, resolve
+from tunewright.training.control import Requests
+from tunewright.training.disk import DiskPatience
+from tunewright.training.drift import Now, keep_rows, refuse_drift
 from tunewright.training.history import run_lock
 from tunewright.training.plan import Plan
+from tunewright.training.session import (
+    Session,
+    model_name,
+    recorded,
+    tell_damage,
+    tell_threads,
+    tell_unless_stopped,
+    watched,
+)
+from tunewright.training.trackers.table import require_packages
 
 if TYPE_CHECKING:
     # Loads torch; the stage does so inside its functions, so that the seconds to the first step
     # include it and the command line's help does not.
     from tunewright.training.checkpoints import Checkpoint, TrainState
     from tunewright.training.loop import Job
-    from tunewright.training.stopping import StopRequest
 
 
-def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model:
+def _passing(point: str) -> None:
+    """The failpoint of real life; that of the checkpoints would load torch."""
+
+
+def train(
+    config: TrainConfig,
+    store: Store,
+    listen: Listener = ignore,
+    at: Callable[[str], None] = _passing,
+) -> Model:
     """Tune a base on a dataset.
 
     Args:
         config: the recipe.
         store: holds the dataset; gets the run and the model.
-        listen: gets ``plan``, ``step``, ``validation``, ``checkpoint`` and ``done`` events.
+        listen: gets the events of the run, see ``core.events``.
+        at: failpoint of every save, see ``training.checkpoints.POINTS``.
 
     Raises:
         InputError: an unknown dataset or base, or rows that cannot be learnt; no run is made.
@@ -58,9 +73,12 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
 
     dataset = store.get(Dataset, config.dataset)
     require_rows_for(config.method, dataset)
+    require_packages(config.trackers)
     start = _resolve_start(config.base, store)
     lasting = start.model.id if start.model else start.base.name
-    config = config.model_copy(update={"dataset": dataset.id, "base": lasting})
+    board = config.tensorboard and str(Path(config.tensorboard).expanduser().absolute())
+    lasts = {"dataset": dataset.id, "base": lasting, "tensorboard": board}
+    config = config.model_copy(update=lasts)
     rows = store.folder(Dataset, dataset.id)
     job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
     run = Run(
@@ -76,11 +94,18 @@ def train(config: TrainConfig, store: Store, listen: Listener = ignore) -> Model
     with run_lock(folder):
         with disk_errors(folder):
             write_json_atomic(folder / "config.json", {**run.config, "identity": job.identity})
+            keep_rows(rows, folder)
         store.add(run)
-        return _work(_Session(store, run, start.base, folder, listen, False), job, plan, None)
+        session = Session(store, run, start.base, folder, listen, False, at)
+        return _work(session, job, plan, None)
 
 
-def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model:
+def resume(
+    run_reference: str,
+    store: Store,
+    listen: Listener = ignore,
+    at: Callable[[str], None] = _passing,
+) -> Model:
     """Continue a run from its newest complete checkpoint, or from the start when it has none.
 
     On a CPU in float32 the losses and the adapter equal those of an uninterrupted run, bit for
@@ -92,138 +117,61 @@ def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Model
     """
     started = time.perf_counter()
     from tunewright.training.assemble import Watch, build_job
-    from tunewright.training.checkpoints import newest_checkpoint
+    from tunewright.training.checkpoints import search_checkpoints
 
     run = store.get(Run, run_reference)
     if run.state == "succeeded":
         raise InputError(f"run {run.id} is finished", "Start a new one with tunewright train.")
     folder = store.folder(Run, run.id)
     config = TrainConfig.build(run.config)
+    require_packages(config.trackers)
     with run_lock(folder):
         dataset = store.get(Dataset, run.dataset)
         start = _resolve_start(config.base, store)
         rows = store.folder(Dataset, dataset.id)
         job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
-        checkpoint = newest_checkpoint(folder / "checkpoints")
-        _refuse_drift(folder, job, checkpoint)
+        found = search_checkpoints(folder / "checkpoints")
+        saved = found.checkpoint.state.identity if found.checkpoint else None
+        refuse_drift(folder, Now(job.identity, config, rows), saved)
         run = run.model_copy(update={"state": "running", "error": None})
         store.update(run)
-        session = _Session(store, run, start.base, folder, listen, True)
-        return _work(session, job, plan, checkpoint)
+        session = Session(store, run, start.base, folder, listen, True, at)
+        tell_damage(session, found)
+        return _work(session, job, plan, found.checkpoint)
 
 
-@dataclass(frozen=True)
-class _Session:
-    """One process's work on a run."""
-
-    store: Store
-    run: Run
-    base: Base
-    folder: Path
-    listen: Listener
-    resumed: bool
-
-    def emit(self, event: Event) -> None:
-        """To the run's own log first, then to whoever watches."""
-        with disk_errors(self.folder):
-            EventLog(self.folder / "events.jsonl").append(event)
-        self.listen(event)
-
-    def end(self, state: RunState, **update: Any) -> Run:
-        """Record how the run ended."""
-        run = self.run.model_copy(update={"state": state, **update})
-        self.store.update(run)
-        return run
-
-
-def _work(session: _Session, job: Job, plan: Plan, checkpoint: Checkpoint | None) -> Model:
+def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None) -> Model:
     import torch
 
     from tunewright.training.loop import Loop
     from tunewright.training.reference import with_reference
     from tunewright.training.stopping import StopRequest
+    from tunewright.training.supervision import Supervision
 
     devices = [job.device] if job.device.type == "cuda" else []
-    with _recorded(session), torch.random.fork_rng(devices), StopRequest() as stop:
+    with recorded(session), torch.random.fork_rng(devices), StopRequest() as stop:
+        minutes = job.config.wait_for_disk
+        disk = DiskPatience(session.folder, minutes, session.listen, lambda: stop.asked)
+        session = replace(session, disk=disk)
         session.emit(Event(kind="plan", data={"run": session.run.id, **plan.data()}))
         if session.resumed:
             step = checkpoint.state.step if checkpoint else 0
             session.emit(Event(kind="resumed", data={"step": step}))
-        job = with_reference(job, lambda event: _tell_unless_stopped(session, stop, event))
+        job = with_reference(job, lambda event: tell_unless_stopped(session, stop, event))
         if checkpoint:
             job.read_adapter(checkpoint.adapter)
-            _tell_threads(session, checkpoint.state.threads)
-        loop = Loop(job, session.folder / "checkpoints", session.emit, checkpoint)
-        state = loop.run(stop)
-        model = _publish(session, job, state)
-        session.end("succeeded", summary=_summary(job, state))
+            tell_threads(session, checkpoint.state.threads)
+        supervision = Supervision(stop, Requests(session.folder), disk, session.at)
+        with watched(session, job, plan, checkpoint) as watchers:
+            loop = Loop(job, session.folder / "checkpoints", watchers, checkpoint)
+            state = loop.run(supervision)
+            model = disk(lambda: _publish(session, job, state))
+            disk(lambda: session.end("succeeded", summary=_summary(job, state)))
         session.emit(Event(kind="done", data=model.model_dump(mode="json")))
         return model
 
 
-@contextmanager
-def _recorded(session: _Session) -> Iterator[None]:
-    """Whatever ends the work, the run's record says so, and the hint says how to go on."""
-    again = f"Continue with: tunewright train --resume {session.run.id}"
-    try:
-        yield
-    except Interrupted as error:
-        session.end("stopped")
-        raise Interrupted(error.message, again) from None
-    except KeyboardInterrupt:
-        session.end("stopped")
-        raise Interrupted(
-            "stopped at once; steps since the last checkpoint are lost", again
-        ) from None
-    except StorageError as error:
-        # On a full disk the record may not be writable either; the first failure is the one to
-        # tell, and a run without a live process can be resumed whatever its record says.
-        with suppress(StorageError):
-            session.end("stopped", error=error.message)
-        raise StorageError(error.message, f"Free some space. {again}") from error
-    except BaseException as error:
-        message = error.message if isinstance(error, TunewrightError) else repr(error)
-        session.end("failed", error=message)
-        raise
-
-
-def _refuse_drift(folder: Path, job: Job, checkpoint: Checkpoint | None) -> None:
-    """A run may only go on with what it began with, or its losses would mean nothing."""
-    began = json.loads((folder / "config.json").read_bytes())["identity"]
-    names = {
-        "config": "the recipe",
-        "data": "the dataset's rows",
-        "base": "the base model",
-        "renderer": "the tokenizer or chat template",
-    }
-    for identity in (began, checkpoint.state.identity if checkpoint else began):
-        changed = [text for key, text in names.items() if identity.get(key) != job.identity[key]]
-        if changed:
-            raise TrainingError(
-                f"run {folder.name} cannot go on: {' and '.join(changed)} changed since it began",
-                "Put it back, or start a new run with tunewright train.",
-            )
-
-
-def _tell_unless_stopped(session: _Session, stop: StopRequest, event: Event) -> None:
-    """Pass on how far the work before the first step is; nothing of it is worth saving."""
-    if stop.asked:
-        raise Interrupted("stopped before the first step")
-    session.listen(event)
-
-
-def _tell_threads(session: _Session, threads: int) -> None:
-    import torch
-
-    if threads != torch.get_num_threads():
-        text = (
-            f"the run began with {threads} threads and goes on with {torch.get_num_threads()}:"
-            " losses will agree to rounding, not bit for bit"
-        )
-        session.emit(Event(kind="note", data={"text": text}))
-
-
-def _publish(session: _Session, job: Job, state: TrainState) -> Model:
+def _publish(session: Session, job: Job, state: TrainState) -> Model:
     """The best checkpoint's adapter as a model; the same one when it was published before."""
     from tunewright.training.checkpoints import checkpoint_path, read_checkpoint
 
@@ -235,7 +183,7 @@ def _publish(session: _Session, job: Job, state: TrainState) -> Model:
     checkpoint = read_checkpoint(checkpoint_path(session.folder / "checkpoints", step))
     model = Model(
         id=store.new_id(Model),
-        name=_model_name(session),
+        name=model_name(session),
         base=run.base,
         base_digest=session.base.digest,
         renderer_hash=job.identity["renderer"],
@@ -281,15 +229,6 @@ def _lasting_name(base: Base) -> str:
     return str(base.folder) if local else base.name
 
 
-def _model_name(session: _Session) -> str:
-    """``ft:base:organization:suffix:six digits of the run``, in OpenAI's form."""
-    store, run = session.store, session.run
-    base = re.split(r"[/:]", run.base)[-1].partition("@")[0]
-    suffix = run.config["suffix"] or store.get(Dataset, run.dataset).name
-    parts = (base, store.settings.organization, suffix, run.id.split("_")[1][:6])
-    return ":".join(("ft", *(re.sub(r"[^\w.-]+", "-", part).lower() for part in parts)))
-
-
 def _summary(job: Job, state: TrainState) -> dict[str, Any]:
     from tunewright.training.checkpoints import checkpoint_path
     from tunewright.training.memory import peak_memory_bytes
@@ -304,7 +243,15 @@ def _summary(job: Job, state: TrainState) -> dict[str, Any]:
         "train_loss": sum(state.recent_losses) / len(state.recent_losses),
         "valid_loss": state.best_loss,
         "best_checkpoint": checkpoint_path(Path("checkpoints"), best).as_posix(),
+        "ended": _ended(job, state),
     }
+
+
+def _ended(job: Job, state: TrainState) -> str:
+    """Why there are no more steps: all done, no better for too long, or asked to stop."""
+    if state.step == job.steps:
+        return "done"
+    return "patience" if 0 < job.config.patience <= state.worse else "asked"
 
 
 def _speed(state: TrainState) -> float:
