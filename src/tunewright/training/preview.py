@@ -15,8 +15,9 @@ from tunewright.model.rendering import Renderer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_TOKENS = 48
-"""Enough to see whether an answer begins right; three of them cost a small base about a second."""
+_TOKENS = 32
+"""Enough to see whether an answer begins right. Measured on nano: three answers take as long as one
+and a half of fifty steps of 1,024 tokens."""
 
 
 @dataclass(frozen=True)
