@@ -21,6 +21,7 @@ EPOCHS = 4.0
 LEARNING_RATE = 2e-3
 RANK = 64
 ALPHA = 64.0
+BATCH_TOKENS = 1024
 REPLAY = "75%"
 
 KINDS = ("reworded", "synonyms", "paraphrase")
@@ -95,6 +96,7 @@ def _train_config(dataset: str) -> TrainConfig:
         base="nano",
         suffix="legal",
         epochs=EPOCHS,
+        batch_tokens=BATCH_TOKENS,
         lora=LoraConfig(rank=RANK, alpha=ALPHA),
         optimizer=OptimizerConfig(learning_rate=LEARNING_RATE),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,9 @@ MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward"]
 class LoraConfig(StageConfig):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685): W' = W + (alpha / rank) · B·A."""
 
-    rank: int = Field(default=16, ge=1, le=1024, json_schema_extra={"flag": "--rank"})
+    rank: int = Field(
+        default=16, ge=1, le=1024, json_schema_extra={"flag": "--rank", "chosen": True}
+    )
     """Rank r of A (r, in) and B (out, r)."""
     alpha: float = Field(default=32.0, gt=0)
     """Scale of the adapter; the effective factor is alpha / rank."""
@@ -141,6 +143,8 @@ class OptimizerConfig(StageConfig):
         default=None, gt=0, le=1, json_schema_extra={"flag": "--learning-rate"}
     )
     """Peak learning rate; chosen from method, tuner and the base's size when not given."""
+    multiplier: float | None = Field(default=None, gt=0, le=1000)
+    """Multiplies the learning rate that is chosen; OpenAI's learning_rate_multiplier."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
     final: float = Field(default=0.0, ge=0, le=1)
@@ -153,6 +157,20 @@ class OptimizerConfig(StageConfig):
     """Decoupled weight decay."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this L2 norm."""
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.learning_rate is not None and self.multiplier is not None:
+            raise ValueError("learning_rate and multiplier exclude each other; give one of them")
+        return self
+
+
+# What OpenAI's fine-tuning API calls some options.
+_OPENAI = {
+    "n_epochs": ("epochs",),
+    "batch_size": ("batch_rows",),
+    "learning_rate_multiplier": ("optimizer", "multiplier"),
+}
 
 
 class TrainConfig(StageConfig):
@@ -167,11 +185,13 @@ class TrainConfig(StageConfig):
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
     """Middle part of the tuned model's name; the dataset's name when not given."""
     epochs: float | None = Field(default=None, gt=0, le=1000)
-    """Passes over the training rows; 3 for sft, else by method; max_steps wins over it."""
+    """Passes over the training rows; chosen by method and number of rows; max_steps wins."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stop after this many optimizer steps."""
-    batch_tokens: int = Field(default=1024, ge=16)
+    batch_tokens: int = Field(default=1024, ge=16, json_schema_extra={"chosen": True})
     """Tokens per optimizer step; whole conversations are packed up to it without padding."""
+    batch_rows: int | None = Field(default=None, ge=1)
+    """Sets batch_tokens to so many rows of mean length; OpenAI's batch_size."""
     save_steps: int = Field(default=50, ge=1)
     """Steps between checkpoints (and a last one at the end)."""
     eval_steps: int = Field(default=50, ge=1)
@@ -210,3 +230,26 @@ class TrainConfig(StageConfig):
     simpo: SimpoConfig = SimpoConfig()
     reward: RewardConfig = RewardConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _openai_names(cls, values: Any) -> Any:
+        """OpenAI's names for options become ours, and its ``auto`` leaves them to be chosen.
+
+        Raises:
+            ValueError: an option is given under both names.
+        """
+        if not isinstance(values, dict) or not _OPENAI.keys() & values.keys():
+            return values
+        renamed = {key: value for key, value in values.items() if key not in _OPENAI}
+        for name in _OPENAI.keys() & values.keys():
+            *groups, last = _OPENAI[name]
+            target = renamed
+            for group in groups:
+                target[group] = dict(target.get(group) or {})
+                target = target[group]
+            if target.get(last) is not None:
+                raise ValueError(f"{name} is another name for {'.'.join(_OPENAI[name])}; give one")
+            if values[name] != "auto":
+                target[last] = values[name]
+        return renamed

@@ -29,8 +29,10 @@ from tunewright.training.drift import config_digest
 from tunewright.training.loop import Job
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension
+from tunewright.training.outlook import facts_of, outlook, rank_in, shape_in
 from tunewright.training.plan import Plan
 from tunewright.training.preview import Preview, first_questions
+from tunewright.training.recipes import chosen
 from tunewright.training.schedule import default_learning_rate
 
 _SILENT_ROWS = 5000
@@ -115,6 +117,8 @@ def build_job(
     base = start.base
     renderer = Renderer(base.folder)
     examples = read_examples(dataset, folder, renderer, method, watch.progress)
+    config, found = _with_defaults(config, start, examples)
+    method = method_of(config)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
     tunable = make_tunable(Start(base, start.folders), config, device, dtype)
@@ -150,7 +154,18 @@ def build_job(
     )
     added = sum(parameter.numel() for parameter in extension.parameters.values())
     plan = _plan(job, dataset, tunable.weights + added, dtype, reason)
-    return job, replace(plan, base=start.name, notes=notes)
+    tokens = min(job.steps / len(sampler.epoch(0)), _epochs(job)) * plan.tokens
+    expected = outlook(base.folder, config, job.train, sampler, round(tokens), device, dtype)
+    return job, replace(plan, base=start.name, notes=notes, estimate=expected, chosen=found)
+
+
+def _with_defaults(
+    config: TrainConfig, start: Resolved, examples: Examples
+) -> tuple[TrainConfig, tuple[str, ...]]:
+    """The recipe with what nobody set, and a line on each such option."""
+    before = rank_in(start.folders[-1]) if start.folders else None
+    config, found = chosen(config, shape_in(start.base.folder), facts_of(examples.train), before)
+    return config, tuple(f"{key} {one.value:g} ({one.reason.en})" for key, one in found.items())
 
 
 def _write(
@@ -203,6 +218,9 @@ def _peak_rate(config: TrainConfig, method: Method[Any, Any], parameters: int) -
         if factor != 1:
             rate *= factor
             reason = f"{_fraction(factor)} × {reason}{comment}"
+    multiplier = config.optimizer.multiplier
+    if multiplier is not None:
+        return rate * multiplier, f"{multiplier:g} × {reason}"
     return rate, reason
 
 

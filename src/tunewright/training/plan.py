@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tunewright.training.estimates import Estimate, Memory
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -32,6 +34,10 @@ class Plan:
     learning_rate_reason: str
     notes: tuple[str, ...] = ()
     """What the user should know before the run goes on."""
+    chosen: tuple[str, ...] = ()
+    """Options that nobody set, with their values and reasons."""
+    estimate: Estimate | None = None
+    """Memory, disk and time; None for a base whose sizes cannot be told."""
 
     @property
     def share(self) -> float:
@@ -47,9 +53,56 @@ class Plan:
             f"{self.steps:,} steps of up to {self.batch_tokens:,} tokens"
             f" ({self.epochs:g} epochs), {self.precision} on {self.device}",
             f"learning rate {self.learning_rate:g} ({self.learning_rate_reason})",
+            *self.chosen,
+            *([] if self.estimate is None else estimate_lines(self.estimate)),
             *(f"note: {note}" for note in self.notes),
         ]
 
     def data(self) -> dict[str, Any]:
         """All numbers and the lines, as JSON values."""
-        return {**vars(self), "notes": list(self.notes), "share": self.share, "lines": self.lines()}
+        estimate = self.estimate.data() if self.estimate else None
+        return {
+            **vars(self),
+            "notes": list(self.notes),
+            "chosen": list(self.chosen),
+            "estimate": estimate,
+            "share": self.share,
+            "lines": self.lines(),
+        }
+
+
+def estimate_lines(estimate: Estimate) -> list[str]:
+    """Memory, time and disk for people."""
+    lines = [
+        f"memory, estimated: {_size(estimate.memory.peak)} at most ({_split(estimate.memory)})"
+    ]
+    if estimate.seconds is not None and estimate.tokens_per_second:
+        how = "measured" if estimate.measured else "estimated"
+        lines.append(
+            f"time, {how}: {_duration(estimate.seconds)}"
+            f" at {estimate.tokens_per_second:,.0f} tokens/s"
+        )
+    lines.append(f"checkpoints: up to {_size(estimate.disk)} on disk")
+    return lines
+
+
+def _split(memory: Memory) -> str:
+    parts = ("weights", "gradients", "optimizer", "activations", "logits", "overhead")
+    return ", ".join(f"{part} {_size(getattr(memory, part))}" for part in parts)
+
+
+def _size(count: float) -> str:
+    """Bytes in the unit that reads best, as everywhere in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.1f} GB"
+
+
+def _duration(seconds: float) -> str:
+    """An estimate is no more exact than two figures."""
+    for limit, unit, name in ((90, 1, "seconds"), (5400, 60, "minutes"), (172_800, 3600, "hours")):
+        if seconds < limit:
+            return f"about {seconds / unit:.2g} {name}"
+    return f"about {seconds / 86_400:.2g} days"

@@ -85,7 +85,7 @@ def train(
         id=store.new_id(Run),
         dataset=dataset.id,
         base=start.base.name,
-        config=config.json_dict(),
+        config=job.config.json_dict(),
         start=start.model.id if start.model else None,
         folded=_folded(start, job),
         state="running",

@@ -1,0 +1,402 @@
+"""Memory, disk and time of a run, told before anything is loaded.
+
+Memory is counted tensor by tensor, from what autograd keeps of a block of the family in ``shapes``
+as it is computed here: packed, without padding, attention without a matrix of scores, logits of
+learnt positions only. Time is a share of what the machine multiplies, divided by the operations of
+a token. Both are estimates; ``corrected`` puts measured speed in the place of the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from tunewright.config.training import TrainConfig
+from tunewright.model.shapes import Linear, Shape
+
+Precision = Literal["float32", "bfloat16"]
+Checkpointing = Literal["none", "full"]
+DeviceName = Literal["cpu", "cuda"]
+
+_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2}
+_FLOAT32 = 4
+# Per weight: 4 bits, an 8-bit scale per 64 of them, a float32 per 256 scales (arXiv 2305.14314).
+_NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+_INT8 = 1.0
+_MOMENTS = 8  # AdamW's two running means in float32
+# float32 each: the log-probabilities that cross-entropy keeps, and both gradients of its backward.
+_PER_LOGIT = 12
+_CHUNK_ELEMENTS = 2**26  # logits that the methods for pairs and ratings turn to float32 at once
+RUNTIME: dict[DeviceName, float] = {"cpu": 0.6e9, "cuda": 0.7e9}
+"""What a process holds without a model: libraries; on a GPU the context and its workspaces."""
+_FRAGMENTS = 1.04
+"""Allocators keep a few per cent more than is asked of them."""
+EFFICIENCY: dict[DeviceName, float] = {"cpu": 0.55, "cuda": 0.5}
+"""Share of a bare matrix product's speed that training reaches. On two CPU cores it measured 0.44
+to 0.60; published LoRA runs on an H100 reach 0.41 to 0.43 of its peak (NVIDIA NeMo AutoModel,
+performance summary), which is 0.55 to 0.6 of what a product reaches there."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass gets.
+
+    Attributes:
+        tokens: in all its documents.
+        learnt: positions whose next token is learnt.
+        length: tokens of a usual document, for the cost of attention.
+    """
+
+    tokens: int
+    learnt: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, by what they are for.
+
+    Attributes:
+        weights: of the base, and of what is trained beside it, as they are held.
+        gradients: of what is trained, at the end of a backward pass.
+        optimizer: AdamW's running means.
+        activations: what the backward pass needs of the forward pass.
+        logits: of the learnt positions, with what the loss makes of them.
+        overhead: the process itself, and scratch.
+        loading: the most that is held while the base is loaded, without the overhead.
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+    overhead: int
+    loading: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most that is held at once.
+
+        Gradients grow while activations go, so that the larger of the two counts: the logits'
+        moment, when all activations are there, or the end of the backward pass.
+        """
+        moment = max(self.activations + self.logits, self.gradients)
+        return self.overhead + max(self.loading, self.weights + self.optimizer + moment)
+
+    def data(self) -> dict[str, int]:
+        """All parts and the peak."""
+        return {**asdict(self), "peak": self.peak}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes:
+        trained: weights that are trained.
+        memory: at its most.
+        checkpoint: bytes of one checkpoint on disk.
+        disk: bytes of all that are kept, and of the one being written.
+        flops: operations per token.
+        tokens: that are trained on in the whole run.
+        tokens_per_second: or None when the machine's speed is not known.
+        measured: whether the speed was measured in the run itself.
+    """
+
+    trained: int
+    memory: Memory
+    checkpoint: int
+    disk: int
+    flops: float
+    tokens: int = 0
+    tokens_per_second: float | None = None
+    measured: bool = False
+
+    @property
+    def seconds(self) -> float | None:
+        """Of the whole run; None when the speed is not known."""
+        if self.tokens_per_second is None:
+            return None
+        return self.tokens / self.tokens_per_second
+
+    def data(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {**asdict(self), "memory": self.memory.data(), "seconds": self.seconds}
+
+
+def estimate(
+    shape: Shape,
+    config: TrainConfig,
+    batch: Batch,
+    device: DeviceName,
+    precision: Precision,
+    checkpointing: Checkpointing = "none",
+    stored: int | None = None,
+) -> Estimate:
+    """What a recipe takes.
+
+    Args:
+        shape: of the base.
+        config: the recipe; rank, targets, tuner, quantisation and method are read from it.
+        batch: the largest one.
+        device: where it runs.
+        precision: of the arithmetic.
+        checkpointing: whether activations are kept, or made again block by block (Chen et al.
+            2016, arXiv 1604.06174).
+        stored: bytes of the base's files; as many as the precision takes when not known.
+    """
+    trained = trained_weights(shape, config)
+    width = _BYTES[precision]
+    memory = Memory(
+        weights=_weights(shape, config, trained, width),
+        gradients=_FLOAT32 * trained,
+        optimizer=_MOMENTS * trained,
+        activations=round(_activations(shape, config, batch, width, checkpointing) * _FRAGMENTS),
+        logits=_logits(shape, config, batch, width),
+        overhead=round(RUNTIME[device] + _scratch(shape, config, batch, width, checkpointing)),
+        loading=_loading(shape, config, device, width, stored),
+    )
+    checkpoint = (_FLOAT32 + _MOMENTS) * trained
+    return Estimate(
+        trained=trained,
+        memory=memory,
+        checkpoint=checkpoint,
+        # The kept ones, the best one, and the one that is written before the oldest goes.
+        disk=checkpoint * (config.keep_checkpoints + 2) + _FLOAT32 * trained,
+        flops=flops_per_token(shape, config, batch, checkpointing),
+    )
+
+
+def timed(
+    plan: Estimate, tokens: int, flops_per_second: float | None, device: DeviceName
+) -> Estimate:
+    """The estimate with time.
+
+    Args:
+        plan: an estimate.
+        tokens: that the whole run trains on.
+        flops_per_second: of a matrix product on this machine; None when it is not known.
+        device: where it runs.
+    """
+    speed = None if flops_per_second is None else EFFICIENCY[device] * flops_per_second / plan.flops
+    return replace(plan, tokens=tokens, tokens_per_second=speed)
+
+
+def corrected(plan: Estimate, tokens_per_second: float) -> Estimate:
+    """The estimate with the speed that the first steps measured."""
+    return replace(plan, tokens_per_second=tokens_per_second, measured=True)
+
+
+# What is trained -------------------------------------------------------------------------------
+
+
+def trained_weights(shape: Shape, config: TrainConfig) -> int:
+    """Weights that a recipe trains, a reward model's head left out."""
+    return _TRAINED[config.tuner](shape, config)
+
+
+def adapted(shape: Shape, config: TrainConfig) -> list[Linear]:
+    """A block's linear layers that LoRA works on; layers named by number count in every block."""
+    lora = config.lora
+    return [
+        linear
+        for linear in shape.linears
+        if any(_names(linear, name) for name in lora.targets)
+        and not any(_names(linear, name) for name in lora.exclude)
+    ]
+
+
+def _names(linear: Linear, name: str) -> bool:
+    if name in ("all-linear", linear.role, linear.name):
+        return True
+    part = "self_attn" if linear.role == "attention" else "mlp"
+    path = f"{part}.{linear.name}"
+    return path.endswith(f".{name}") or name.endswith(path) or fnmatchcase(f"x.{path}", name)
+
+
+def _lora(shape: Shape, config: TrainConfig) -> int:
+    lora = config.lora
+    pairs = sum(lora.rank * (one.inputs + one.outputs) for one in adapted(shape, config))
+    magnitudes = sum(one.outputs for one in adapted(shape, config)) if lora.dora else 0
+    return shape.layers * (pairs + magnitudes)
+
+
+def _full(shape: Shape, config: TrainConfig) -> int:
+    return shape.parameters
+
+
+def _freeze(shape: Shape, config: TrainConfig) -> int:
+    return min(config.freeze.blocks, shape.layers) * shape.block
+
+
+def _ia3(shape: Shape, config: TrainConfig) -> int:
+    return shape.layers * (2 * shape.keys + shape.inner)
+
+
+def _prefix(shape: Shape, config: TrainConfig) -> int:
+    width, tokens, hidden = shape.layers * 2 * shape.keys, config.prefix.tokens, shape.keys
+    inner = config.prefix.projection
+    if not inner:
+        return tokens * width
+    return tokens * hidden + inner * (hidden + 1) + width * (inner + 1)
+
+
+def _bottleneck(shape: Shape, config: TrainConfig) -> int:
+    size, places = config.bottleneck.size, 2 if config.bottleneck.placement == "both" else 1
+    return shape.layers * places * (2 * size * shape.hidden + size + shape.hidden)
+
+
+_TRAINED = {
+    "lora": _lora,
+    "full": _full,
+    "freeze": _freeze,
+    "ia3": _ia3,
+    "prefix": _prefix,
+    "bottleneck": _bottleneck,
+}
+
+
+def _trains_base(config: TrainConfig) -> bool:
+    return config.tuner in ("full", "freeze")
+
+
+# Memory ----------------------------------------------------------------------------------------
+
+
+def _weights(shape: Shape, config: TrainConfig, trained: int, width: int) -> int:
+    """Weights as they are held, trained ones in float32, with their narrow copies of a step."""
+    narrow = trained * width if width < _FLOAT32 else 0
+    frozen = shape.parameters - (trained if _trains_base(config) else 0)
+    return round(frozen * width - _saved(shape, config, width) + trained * _FLOAT32 + narrow)
+
+
+def _saved(shape: Shape, config: TrainConfig, width: int) -> float:
+    """What quantising the linear layers saves."""
+    rows = shape.layers * sum(linear.outputs for linear in shape.linears)
+    held = {
+        "none": shape.linear_weights * width,
+        "nf4": shape.linear_weights * _NF4,
+        "int8": shape.linear_weights * _INT8 + rows * width,
+    }
+    return shape.linear_weights * width - held[config.quantize]
+
+
+def _activations(
+    shape: Shape, config: TrainConfig, batch: Batch, width: int, checkpointing: Checkpointing
+) -> float:
+    """What the backward pass needs of the forward pass.
+
+    Checkpointed, it is the input of every block, and all of one block at a time.
+    """
+    layers = config.freeze.blocks if config.tuner == "freeze" else shape.layers
+    block = block_activations(shape, config, width)
+    ends = 4 * shape.hidden * (2 if _trains_base(config) else 1)
+    if checkpointing == "none":
+        return batch.tokens * (min(layers, shape.layers) * block + ends)
+    residual = _FLOAT32 if _trains_base(config) else width
+    return batch.tokens * (shape.layers * shape.hidden * residual + block + ends)
+
+
+def block_activations(shape: Shape, config: TrainConfig, width: int) -> float:
+    """Bytes per token that autograd keeps of one block.
+
+    - norms of the residual stream: the input in float32; of trained ones the normalised input too;
+    - norms of queries and keys: the same, and the narrow result of trained ones;
+    - inputs of linear layers that have something to learn: once per input for LoRA's, a narrow
+      copy per layer where trained weights are computed in bfloat16;
+    - attention: queries, keys, values, the output (Dao 2023, arXiv 2307.08691);
+    - gated MLP: gate, its activation, the other half.
+    """
+    trains, narrow = _trains_base(config), width < _FLOAT32
+    heads = shape.queries + shape.keys if shape.head_norms else 0
+    norms = 2 * shape.hidden * _FLOAT32 * (2 if trains else 1) + heads * _FLOAT32
+    if trains:
+        norms += heads * width
+    attention = 2 * width * (shape.queries + shape.keys)
+    gates = 3 * shape.inner * width
+    return norms + attention + gates + _inputs(shape, config, width, trains and narrow)
+
+
+def _inputs(shape: Shape, config: TrainConfig, width: int, copies: bool) -> float:
+    """Bytes per token of linear layers' kept inputs."""
+    if config.tuner in ("prefix", "ia3", "bottleneck"):
+        return _beside(shape, config, width)
+    layers = list(shape.linears) if _trains_base(config) else adapted(shape, config)
+    dropped = config.tuner == "lora" and config.lora.dropout > 0
+    if copies or dropped:  # one each; with dropout a mask of a byte each, too
+        kept = sum(one.inputs for one in layers) * (width + (1 if dropped else 0))
+    else:
+        kept = sum({(one.role, one.inputs): one.inputs for one in layers}.values()) * width
+    if config.tuner != "lora":
+        return kept
+    magnitudes = sum(one.outputs for one in layers) * width if config.lora.dora else 0
+    return kept + len(layers) * config.lora.rank * width + magnitudes
+
+
+def _beside(shape: Shape, config: TrainConfig, width: int) -> float:
+    """The same of tuners that leave the linear layers alone."""
+    if config.tuner == "ia3":
+        return (2 * shape.keys + shape.inner) * width
+    if config.tuner == "bottleneck":
+        places = 2 if config.bottleneck.placement == "both" else 1
+        return places * (shape.hidden + config.bottleneck.size) * width
+    return 0
+
+
+def _logits(shape: Shape, config: TrainConfig, batch: Batch, width: int) -> int:
+    """Logits of the learnt positions at the loss's costliest moment."""
+    elements = batch.learnt * shape.vocabulary
+    if config.method in ("sft", "pretrain") or elements <= _CHUNK_ELEMENTS:
+        return _PER_LOGIT * elements
+    if config.method == "reward":
+        return 0
+    return 2 * width * elements + _PER_LOGIT * _CHUNK_ELEMENTS
+
+
+def _scratch(
+    shape: Shape, config: TrainConfig, batch: Batch, width: int, checkpointing: Checkpointing
+) -> int:
+    """Gradients on their way, and a weight that is made anew from 4 or 8 bits."""
+    passing = batch.tokens * width * (2 * shape.inner + 2 * shape.hidden)
+    # Where logits are many, their moment is the peak, and these gradients are not there yet.
+    passing = max(0, passing - _logits(shape, config, batch, width))
+    remade = 0
+    if config.quantize != "none":
+        remade = width * max(one.weights for one in shape.linears)
+    return passing + remade
+
+
+def _loading(
+    shape: Shape, config: TrainConfig, device: DeviceName, width: int, stored: int | None
+) -> int:
+    """While loading on a processor, the file's pages are held beside the weights made of them."""
+    if device != "cpu":
+        return 0
+    held = _FLOAT32 if _trains_base(config) else width
+    files = stored if stored is not None else shape.parameters * width
+    return shape.parameters * held + files
+
+
+# Time ------------------------------------------------------------------------------------------
+
+
+def flops_per_token(
+    shape: Shape, config: TrainConfig, batch: Batch, checkpointing: Checkpointing
+) -> float:
+    """Operations per token of forward and backward pass.
+
+    2 per weight forward, 2 for the gradient of the input, 2 for that of a trained weight (Kaplan
+    et al. 2020, arXiv 2001.08361): 4N where the base is frozen and 6N where it is trained.
+    Causal attention adds 2·length·queries per layer forward and twice that backward. The head
+    works on learnt positions only. Checkpointing repeats the blocks' forward pass.
+    """
+    share = min(1.0, config.freeze.blocks / shape.layers)
+    matrices = 2 * (shape.linear_weights + shape.embedding * batch.learnt / max(1, batch.tokens))
+    attention = 2 * batch.length * shape.queries * shape.layers
+    times = {"full": 3.0, "freeze": 1 + 2 * share}.get(config.tuner, 2.0)
+    # Products of queries and keys have no weights: their backward pass is always twice as long.
+    passes = 1 + 2 * share if config.tuner == "freeze" else 3.0
+    repeated = 2 * shape.linear_weights + attention if checkpointing == "full" else 0
+    return times * matrices + passes * attention + repeated
