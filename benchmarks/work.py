@@ -11,6 +11,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 VOCABULARY = 8192
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "user", "assistant")
@@ -49,11 +50,11 @@ CONFIG = {
 }
 
 
-def make_work(folder: Path, rows: int) -> None:
+def make_work(folder: Path, rows: int, config: dict[str, Any] = CONFIG) -> None:
     """Write ``model/`` and ``chat.jsonl`` into a folder."""
     model = folder / "model"
     model.mkdir(parents=True)
-    _write_tokenizer(model)
+    _write_tokenizer(model, config)
     _write_weights(model)
     with open(folder / "chat.jsonl", "w", encoding="utf-8") as file:
         for messages in chat_rows(rows):
@@ -80,7 +81,7 @@ def chat_rows(count: int) -> list[list[dict[str, str]]]:
     return conversations
 
 
-def _write_tokenizer(folder: Path) -> None:
+def _write_tokenizer(folder: Path, config: dict[str, Any]) -> None:
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
     words = [*SPECIALS, *(f"w{index}" for index in range(VOCABULARY - len(SPECIALS)))]
@@ -92,7 +93,7 @@ def _write_tokenizer(folder: Path) -> None:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps(CONFIG, indent=1), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(
         json.dumps(
             {

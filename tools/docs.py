@@ -11,7 +11,9 @@ from html import escape
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
+from tunewright.config.advice import AdviseConfig
 from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
@@ -31,6 +33,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("generate questions", QuestionsConfig),
     ("generate texts", TextsConfig),
     ("generate paraphrases", ParaphrasesConfig),
+    ("advise", AdviseConfig),
     ("train", TrainConfig),
     ("evaluate", EvaluateConfig),
     ("chat", GenerationConfig),
@@ -53,14 +56,17 @@ def rows(cls: type[BaseModel], prefix: str = "") -> list[str]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             lines += rows(inner, f"{prefix}{name}.")
             continue
-        default = (
-            "required"
-            if field.is_required()
-            else _shown(field.get_default(call_default_factory=True))
-        )
+        default = "required" if field.is_required() else _default(field)
         bounds = ", ".join(_bound(item) for item in field.metadata if _bound(item))
         lines.append(f"| `{prefix}{name}` | {default} | {bounds} | {field.description} |")
     return lines
+
+
+def _default(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    if isinstance(extra, dict) and extra.get("chosen"):
+        return "by the data"
+    return _shown(field.get_default(call_default_factory=True))
 
 
 def _shown(value: object) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tunewright import jobs
-from tunewright.config.data import PrepareConfig, SplitConfig
+from tunewright.config.data import ChecksConfig, PrepareConfig, SplitConfig
 from tunewright.config.evaluation import EvaluateConfig
-from tunewright.config.training import LoraConfig, OptimizerConfig, TrainConfig
+from tunewright.config.training import LoraConfig, OptimizerConfig, TrainConfig, WatchConfig
 from tunewright.core.events import Event, Listener
 from tunewright.core.records import Dataset, Evaluation, Model
 from tunewright.core.store import Store
@@ -86,6 +86,8 @@ def _prepare_config(questions: Path, test: Path, replay: str) -> PrepareConfig:
         base="nano",
         name="legal",
         mix={"general": replay},
+        # The sample asks each thing in many ways on purpose; wordings that are nearly alike count.
+        checks=ChecksConfig(near_duplicates="keep"),
         split=SplitConfig(dev=0.05, test=0.0),
     )
 
@@ -96,6 +98,7 @@ def _train_config(dataset: str) -> TrainConfig:
         base="nano",
         suffix="legal",
         epochs=EPOCHS,
+        watch=WatchConfig(preview=0),
         batch_tokens=BATCH_TOKENS,
         lora=LoraConfig(rank=RANK, alpha=ALPHA),
         optimizer=OptimizerConfig(learning_rate=LEARNING_RATE),

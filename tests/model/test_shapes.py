@@ -8,6 +8,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from tunewright.core.errors import ModelError
+from tunewright.model.known_shapes import known_shapes
 from tunewright.model.shapes import known_families, shape_of
 from tunewright.model.tuners.targets import linear_layers
 
@@ -115,3 +116,16 @@ def test_what_cannot_be_told_is_refused_by_name() -> None:
         shape_of({"model_type": "llama", "hidden_size": 8, "num_attention_heads": 2})
     with pytest.raises(ModelError, match="hidden_size must be a whole number above 0, not '8'"):
         shape_of({"model_type": "llama", "hidden_size": "8"})
+
+
+def test_known_bases_have_their_published_sizes() -> None:
+    sizes = {name: shape.parameters for name, shape in known_shapes().items()}
+    assert sizes == {
+        "Qwen3-0.6B": 596_049_920,
+        "Qwen3-1.7B": 1_720_574_976,
+        "Qwen3-4B": 4_022_468_096,
+        "ChatGLM3-6B": 6_243_584_000,
+        "Qwen3-8B": 8_190_735_360,
+        "Qwen3-14B": 14_768_307_200,
+    }
+    assert list(sizes.values()) == sorted(sizes.values())

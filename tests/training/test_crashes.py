@@ -134,7 +134,7 @@ def config(recipe: Recipe) -> TrainConfig:
         epochs=3,
         save_steps=2,
         eval_steps=7,
-        preview=1,
+        watch={"preview": 1},
         lora={"rank": 4, "dropout": 0.2},
         seed=5,
     )

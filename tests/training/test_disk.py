@@ -113,7 +113,7 @@ def test_without_room_it_gives_up_with_earlier_checkpoints_intact(
             fill(small_disk)
 
     with pytest.raises(StorageError, match="the disk is full") as failure:
-        train(recipe(save_steps=2, wait_for_disk=0.01), small_store, listen)
+        train(recipe(save_steps=2, watch={"wait_for_disk": 0.01}), small_store, listen)
     assert sum(event.kind == "waiting" for event in told) >= 1
     run = small_store.list(Run)[0]
     assert f"tunewright train --resume {run.id}" in failure.value.hint

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tunewright.config.base import option_names
 from tunewright.config.training import WATCHING, TrainConfig
 from tunewright.core.dataset_io import write_rows
 from tunewright.core.errors import Interrupted, TrainingError
@@ -77,7 +78,8 @@ def test_changed_options_are_named_with_both_values(store: Store, recipe: Recipe
 
 def test_what_only_watches_may_change(store: Store, recipe: Recipe, tmp_path: Path) -> None:
     run = paused(store, recipe())
-    changed = {**run.config, "preview": 0, "tensorboard": str(tmp_path), "keep_checkpoints": 5}
+    watch = {**run.config["watch"], "preview": 0, "tensorboard": str(tmp_path)}
+    changed = {**run.config, "watch": watch, "keep_checkpoints": 5}
     store.update(run.model_copy(update={"config": changed}))
     assert resume(run.id, store).run == run.id
 
@@ -90,14 +92,15 @@ def test_a_digest_ignores_defaults_so_that_newer_versions_go_on() -> None:
     other = TrainConfig.build({"dataset": "a", "lora": {"rank": 8}})
     assert learnt_by(other) == {"lora.rank": 8}
     assert config_digest(other) != config_digest(plain)
-    assert set(WATCHING) <= TrainConfig.model_fields.keys()
+    assert set(WATCHING) <= set(option_names(TrainConfig))
 
 
 def test_an_option_that_the_older_version_lacked_counts_with_its_default() -> None:
     began = TrainConfig(dataset="a").json_dict()
-    del began["patience"]
+    del began["watch"]["patience"]
     assert config_changes(began, TrainConfig(dataset="a")) == []
-    assert config_changes(began, TrainConfig(dataset="a", patience=9)) == ["patience: 5 → 9"]
+    patient = TrainConfig(dataset="a", watch={"patience": 9})
+    assert config_changes(began, patient) == ["watch.patience: 5 → 9"]
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(

@@ -221,7 +221,7 @@ def test_rates_and_epochs_depend_on_the_method(store: Store, recipe: Recipe) -> 
         train(config, store, events.append)
         found[method] = next(event.data for event in events if event.kind == "plan")
     assert found["sft"]["learning_rate"] == 3e-3
-    assert (found["sft"]["epochs"], found["dpo"]["epochs"], found["kto"]["epochs"]) == (3, 1, 1)
+    assert (found["sft"]["epochs"], found["dpo"]["epochs"], found["kto"]["epochs"]) == (10, 1, 1)
     assert found["dpo"]["learning_rate"] == pytest.approx(1e-4)
     assert found["dpo"]["learning_rate_reason"].startswith("1/30 × default for 0M parameters")
     assert found["dpo"]["learning_rate_reason"].endswith("; dpo: measured on the bundled base")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tunewright.config.training import TrainConfig
+from tunewright.config.training import TrainConfig, WatchConfig
 from tunewright.core.errors import ConfigError, Interrupted
 from tunewright.core.events import Event, EventLog
 from tunewright.core.files import sha256_file
@@ -47,7 +47,7 @@ def overfitting(recipe: Recipe, new_dataset: NewDataset, rows: list[Row]) -> Tra
         max_steps=120,
         eval_steps=2,
         save_steps=1000,
-        patience=3,
+        watch={"patience": 3},
         optimizer={"learning_rate": 0.05},
     )
 
@@ -82,7 +82,7 @@ def test_patience_outlasts_a_pause_and_can_be_switched_off(
     again = resume("latest", store)
     assert store.list(Run)[0].summary["steps"] == end
     assert adapter(store, again) == adapter(store, whole)
-    train(config.model_copy(update={"patience": 0, "max_steps": end + 1}), store)
+    train(config.model_copy(update={"watch": WatchConfig(patience=0), "max_steps": end + 1}), store)
     assert store.list(Run)[0].summary["ended"] == "done"
 
 
@@ -93,10 +93,10 @@ def test_the_same_questions_are_answered_each_time_and_change_nothing(
     store: Store, recipe: Recipe
 ) -> None:
     options = {"lora": {"rank": 4, "dropout": 0.2}, "epochs": 2}
-    silent = train(recipe(**options, preview=0), store)
+    silent = train(recipe(**options, watch={"preview": 0}), store)
     expected = read_history(store.folder(Run, silent.run))
     assert of_kind(store, "sample") == []
-    shown = train(recipe(**options, preview=2), store)
+    shown = train(recipe(**options, watch={"preview": 2}), store)
     assert adapter(store, shown) == adapter(store, silent)
     steps = read_history(store.folder(Run, shown.run))
     assert [s["loss"] for s in steps] == [s["loss"] for s in expected]
@@ -132,7 +132,9 @@ def test_a_diagnosis_is_logged_and_told(
     told: list[Event] = []
     dataset = new_dataset(rows[:2], rows[10:14], "two")
     learns_by_heart = {"tuner": "full", "optimizer": {"learning_rate": 0.01}}
-    config = recipe(dataset=dataset.id, max_steps=30, eval_steps=3, patience=0, **learns_by_heart)
+    config = recipe(
+        dataset=dataset.id, max_steps=30, eval_steps=3, watch={"patience": 0}, **learns_by_heart
+    )
     train(config, store, told.append)
     names = [event.data["name"] for event in told if event.kind == "diagnosis"]
     assert "overfitting" in names
@@ -206,7 +208,9 @@ def test_the_checksum_is_the_published_one() -> None:
 
 
 def test_tensorboard_files_hold_every_step(store: Store, recipe: Recipe, tmp_path: Path) -> None:
-    model = train(recipe(max_steps=6, eval_steps=3, tensorboard=str(tmp_path / "tb")), store)
+    model = train(
+        recipe(max_steps=6, eval_steps=3, watch={"tensorboard": str(tmp_path / "tb")}), store
+    )
     (path,) = (tmp_path / "tb" / model.run).iterdir()
     first = dict(fields(next(records(path))))
     assert first[3] == b"brain.Event:2"
@@ -248,7 +252,7 @@ def test_a_missing_package_is_told_before_anything_is_done(store: Store, recipe:
     if not missing:
         pytest.skip("every tracker is installed here")
     with pytest.raises(ConfigError, match=f"{missing} needs the package") as refused:
-        train(recipe(trackers=(missing,)), store)
+        train(recipe(watch={"trackers": (missing,)}), store)
     assert "pip install" in refused.value.hint
     assert store.list(Run) == []
     require_packages(("tensorboard",))
@@ -264,7 +268,7 @@ def test_a_tracker_that_fails_is_dropped_and_the_run_goes_on(
     store: Store, recipe: Recipe, tmp_path: Path
 ) -> None:
     (tmp_path / "tb").write_text("a file where the folder should be")
-    train(recipe(max_steps=2, tensorboard=str(tmp_path / "tb")), store)
+    train(recipe(max_steps=2, watch={"tensorboard": str(tmp_path / "tb")}), store)
     (note,) = of_kind(store, "note")
     assert note["text"].startswith("tensorboard is no longer told of this run")
     assert store.list(Run)[0].state == "succeeded"

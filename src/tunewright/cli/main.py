@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "The whole road on bundled data and a bundled base, offline, in minutes."),
     "prepare": ("prepare", "Any data file → a clean, split dataset with a report."),
     "generate": ("generate", "Rows from documents, attributes or questions, by any model's API."),
+    "advise": ("advise", "Fine-tune, retrieve or both; the recipe, and what it takes here."),
     "train": ("stages", "Dataset + base → a tuned model; --resume goes on with a stopped run."),
     "evaluate": ("stages", "Models side by side on a locked test set, with a verdict."),
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),

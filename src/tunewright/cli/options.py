@@ -134,7 +134,9 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 
 
 def _shown(field: FieldInfo) -> str:
-    value = field.default
+    value, extra = field.default, field.json_schema_extra
+    if isinstance(extra, dict) and extra.get("chosen"):
+        return "chosen from the data"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

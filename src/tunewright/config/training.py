@@ -10,7 +10,13 @@ from tunewright.config.base import StageConfig
 
 TunerName = Literal["lora", "full", "freeze", "ia3", "prefix", "bottleneck"]
 TrackerName = Literal["wandb", "mlflow", "swanlab", "trackio"]
-WATCHING = ("preview", "wait_for_disk", "tensorboard", "trackers", "keep_checkpoints")
+WATCHING = (
+    "keep_checkpoints",
+    "watch.preview",
+    "watch.wait_for_disk",
+    "watch.tensorboard",
+    "watch.trackers",
+)
 """Knobs of a run that change nothing in what it learns."""
 MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward"]
 
@@ -165,6 +171,32 @@ class OptimizerConfig(StageConfig):
         return self
 
 
+class WatchConfig(StageConfig):
+    """How a run is watched, and when it ends or gives up by itself."""
+
+    patience: int = Field(default=5, ge=0, le=1000, json_schema_extra={"flag": "--patience"})
+    """Validations without a lower loss after which the run ends with its best; 0 never ends it."""
+    preview: int = Field(default=3, ge=0, le=20, json_schema_extra={"flag": "--preview"})
+    """Validation questions answered for you to read at every validation; 0 is off."""
+    wait_for_disk: float = Field(
+        default=10.0, ge=0, le=10080, json_schema_extra={"flag": "--wait-for-disk"}
+    )
+    """Minutes that a run waits on a full disk for room before it gives up."""
+    tensorboard: str | None = Field(default=None, json_schema_extra={"flag": "--tensorboard"})
+    """Folder to write TensorBoard event files to."""
+    trackers: tuple[TrackerName, ...] = Field(default=(), json_schema_extra={"flag": "--trackers"})
+    """Services that get the curves as well; each needs its own package."""
+
+
+class MemoryConfig(StageConfig):
+    """How a run fits the memory; none of it changes what is learnt."""
+
+    checkpointing: Literal["none", "full"] = Field(
+        default="none", json_schema_extra={"flag": "--checkpointing"}
+    )
+    """full: make activations again instead of keeping them; less memory, a third more time."""
+
+
 # What OpenAI's fine-tuning API calls some options.
 _OPENAI = {
     "n_epochs": ("epochs",),
@@ -204,16 +236,6 @@ class TrainConfig(StageConfig):
     """Where to train."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Order of rows, initial adapter and dropout."""
-    patience: int = Field(default=5, ge=0, le=1000)
-    """Validations without a lower loss after which the run ends with its best; 0 never ends it."""
-    preview: int = Field(default=3, ge=0, le=20)
-    """Validation questions answered for you to read at every validation; 0 is off."""
-    wait_for_disk: float = Field(default=10.0, ge=0, le=10080)
-    """Minutes that a run waits on a full disk for room before it gives up."""
-    tensorboard: str | None = None
-    """Folder to write TensorBoard event files to."""
-    trackers: tuple[TrackerName, ...] = ()
-    """Services that get the curves as well; each needs its own package."""
     tuner: TunerName = "lora"
     """What is trained; all but freeze and full leave the base as it is."""
     quantize: Literal["none", "nf4", "int8"] = "none"
@@ -230,6 +252,8 @@ class TrainConfig(StageConfig):
     simpo: SimpoConfig = SimpoConfig()
     reward: RewardConfig = RewardConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    memory: MemoryConfig = MemoryConfig()
+    watch: WatchConfig = WatchConfig()
 
     @model_validator(mode="before")
     @classmethod

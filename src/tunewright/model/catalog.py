@@ -54,21 +54,35 @@ def resolve_base(name: str, settings: Settings) -> Base:
     return Base(name, folder, digest({path.name: hashes.of(path) for path in named}))
 
 
-def _locate(name: str, settings: Settings) -> Path:
+def find_config(name: str, settings: Settings) -> Path:
+    """The folder with a base's ``config.json``; of a base on a hub only that file is fetched.
+
+    Weights that are there are neither read nor checked: this is for planning.
+
+    Raises:
+        ModelError: not found or not reachable.
+    """
+    folder = _locate(name, settings, config_only=True)
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"model folder {folder} has no config.json")
+    return folder
+
+
+def _locate(name: str, settings: Settings, config_only: bool = False) -> Path:
     if name in BUNDLED:
         return _bundled(name)
     if name.startswith("modelscope:"):
         identity = name.removeprefix("modelscope:")
         if not _HUB_ID.fullmatch(identity):
             raise ModelError(f"{name!r} is not of the form modelscope:organisation/model")
-        return _fetch(identity, settings, modelscope=True)
+        return _fetch(identity, settings, True, config_only)
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
     if name.startswith((".", "/", "~", "\\")) or name.count("/") > 1:
         raise ModelError(f"base {name!r}: there is no such folder")
     if _HUB_ID.fullmatch(name):
-        return _fetch(name, settings, modelscope=False)
+        return _fetch(name, settings, False, config_only)
     close = difflib.get_close_matches(name, BUNDLED, n=1)
     raise ModelError(
         f"base {name!r} is neither bundled nor a folder" + (f"; did you mean {close[0]!r}?" if close
@@ -78,11 +92,12 @@ def _locate(name: str, settings: Settings) -> Path:
     )  # fmt: skip
 
 
-def _fetch(identity: str, settings: Settings, modelscope: bool) -> Path:
+def _fetch(identity: str, settings: Settings, modelscope: bool, config_only: bool) -> Path:
     # HTTP clients take long to import; the bundled base and folders do without.
-    from tunewright.model.hubs import fetch_huggingface, fetch_modelscope
+    from tunewright.model.hubs import CONFIG, fetch_huggingface, fetch_modelscope
 
-    return (fetch_modelscope if modelscope else fetch_huggingface)(identity, settings)
+    fetch = fetch_modelscope if modelscope else fetch_huggingface
+    return fetch(identity, settings, (CONFIG,)) if config_only else fetch(identity, settings)
 
 
 def _bundled(name: str) -> Path:

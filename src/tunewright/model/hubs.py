@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,21 @@ from tunewright.core.files import disk_errors, fsync_folder
 from tunewright.core.settings import Settings
 
 _WANTED = (".json", ".safetensors", ".jinja")
+_PATTERNS = tuple(f"*{ending}" for ending in _WANTED)
+CONFIG = "config.json"
 _CHUNK = 1 << 20
 _OFFLINE = "Offline mode is on (HF_HUB_OFFLINE); unset it, or use nano or a local folder."
 
 
-def fetch_huggingface(identity: str, settings: Settings) -> Path:
+def fetch_huggingface(
+    identity: str, settings: Settings, files: tuple[str, ...] = _PATTERNS
+) -> Path:
     """The folder of a Hugging Face model, downloaded if it is not there yet.
 
     Args:
         identity: ``org/name`` or ``org/name@revision``.
         settings: endpoint, token, offline mode and home.
+        files: patterns of what is needed.
 
     Raises:
         ModelError: unknown, gated, unreachable, or not cached while offline.
@@ -42,7 +48,7 @@ def fetch_huggingface(identity: str, settings: Settings) -> Path:
                 cache_dir=settings.home / "bases" / "huggingface",
                 endpoint=settings.huggingface_endpoint,
                 token=settings.huggingface_token or False,
-                allow_patterns=[f"*{ending}" for ending in _WANTED],
+                allow_patterns=list(files),
                 ignore_patterns=["*/*", ".*"],
                 local_files_only=settings.offline,
             )
@@ -68,12 +74,13 @@ def fetch_huggingface(identity: str, settings: Settings) -> Path:
         raise ModelError(f"base {name!r} could not be downloaded: {error}") from None
 
 
-def fetch_modelscope(identity: str, settings: Settings) -> Path:
+def fetch_modelscope(identity: str, settings: Settings, files: tuple[str, ...] = _PATTERNS) -> Path:
     """The folder of a ModelScope model, downloaded if it is not there yet.
 
     Args:
         identity: ``org/name`` or ``org/name@revision``; the revision is ``master`` if not given.
         settings: endpoint, offline mode and home.
+        files: patterns of what is needed.
 
     Raises:
         ModelError: unknown, unreachable, damaged on the way, or not cached while offline.
@@ -93,8 +100,10 @@ def fetch_modelscope(identity: str, settings: Settings) -> Path:
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 for entry in entries:
-                    hub.fetch(entry, revision, folder)
-                (folder / "complete").touch()
+                    if any(fnmatchcase(str(entry["Path"]), pattern) for pattern in files):
+                        hub.fetch(entry, revision, folder)
+                if files == _PATTERNS:
+                    (folder / "complete").touch()
                 fsync_folder(folder)
     except httpx.HTTPError as error:
         raise ModelError(

@@ -122,6 +122,8 @@ def build_job(
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
     tunable = make_tunable(Start(base, start.folders), config, device, dtype)
+    if config.memory.checkpointing == "full":
+        tunable.model.gradient_checkpointing_enable({"use_reentrant": False})
     newest = start.folders[-1] if start.folders else None
     extension = method.extend(tunable.model, renderer, newest)
     sampler = Sampler(tuple(map(len, examples.train)), config.batch_tokens, config.seed)
@@ -189,7 +191,7 @@ def _preview(
     tunable: Tunable, method: Method[Any, Any], renderer: Renderer, base: Base, folder: Path
 ) -> Preview | None:
     """The first questions to validate on, if answers are wanted and the rows ask any."""
-    wanted = method.config.preview if method.config.method != "reward" else 0
+    wanted = method.config.watch.preview if method.config.method != "reward" else 0
     rows = method.read(folder, "dev")[0] if wanted else ()
     questions = first_questions(rows, wanted, renderer)
     return Preview(tunable.model, renderer, base, questions) if questions else None

@@ -1,24 +1,21 @@
 """Memory, disk and time of a run, told before anything is loaded.
 
-Memory is counted tensor by tensor, from what autograd keeps of a block of the family in ``shapes``
-as it is computed here: packed, without padding, attention without a matrix of scores, logits of
-learnt positions only. Time is a share of what the machine multiplies, divided by the operations of
-a token. Both are estimates; ``corrected`` puts measured speed in the place of the second.
+Memory is counted tensor by tensor, from what autograd keeps of a packed block of the family in
+``shapes``. Time is a share of what the machine multiplies, by the operations of a token. Both are
+estimates; ``corrected`` puts measured speed in the place of the second.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from tunewright.config.training import TrainConfig
-from tunewright.model.shapes import Linear, Shape
+from tunewright.model.shapes import Shape
+from tunewright.training.counts import adapted, trained_weights, trains_base
 
 Precision = Literal["float32", "bfloat16"]
-Checkpointing = Literal["none", "full"]
 DeviceName = Literal["cpu", "cuda"]
-
 _BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2}
 _FLOAT32 = 4
 # Per weight: 4 bits, an 8-bit scale per 64 of them, a float32 per 256 scales (arXiv 2305.14314).
@@ -30,8 +27,11 @@ _PER_LOGIT = 12
 _CHUNK_ELEMENTS = 2**26  # logits that the methods for pairs and ratings turn to float32 at once
 RUNTIME: dict[DeviceName, float] = {"cpu": 0.6e9, "cuda": 0.7e9}
 """What a process holds without a model: libraries; on a GPU the context and its workspaces."""
-_FRAGMENTS = 1.04
-"""Allocators keep a few per cent more than is asked of them."""
+FRAGMENTS: dict[DeviceName, float] = {"cpu": 1.45, "cuda": 1.04}
+"""What allocators hold for each byte that passes hold. PyTorch's on a GPU rounds a little; the C
+library's heap does not fit tensors of ever new sizes into the holes of the last step. Measured by
+benchmarks/memory_plan.py: 1.36 to 1.56."""
+_KERNELS = 0.1e9  # compiled for bfloat16 on a processor, for every new number of tokens
 EFFICIENCY: dict[DeviceName, float] = {"cpu": 0.55, "cuda": 0.5}
 """Share of a bare matrix product's speed that training reaches. On two CPU cores it measured 0.44
 to 0.60; published LoRA runs on an H100 reach 0.41 to 0.43 of its peak (NVIDIA NeMo AutoModel,
@@ -65,6 +65,8 @@ class Memory:
         logits: of the learnt positions, with what the loss makes of them.
         overhead: the process itself, and scratch.
         loading: the most that is held while the base is loaded, without the overhead.
+        saving: what a checkpoint takes in main memory while it is written, where the run is.
+        slack: what the allocator holds for each byte of activations and logits.
     """
 
     weights: int
@@ -74,15 +76,20 @@ class Memory:
     logits: int
     overhead: int
     loading: int = 0
+    saving: int = 0
+    slack: float = 1.0
 
     @property
     def peak(self) -> int:
         """The most that is held at once.
 
         Gradients grow while activations go, so that the larger of the two counts: the logits'
-        moment, when all activations are there, or the end of the backward pass.
+        moment, when all activations are there, or the end of the backward pass. What passes have
+        freed on a processor is not given back before a checkpoint is written.
         """
-        moment = max(self.activations + self.logits, self.gradients)
+        passing = self.activations + self.logits
+        saving = passing + self.saving if self.saving else 0
+        moment = max(round(passing * self.slack), self.gradients, saving)
         return self.overhead + max(self.loading, self.weights + self.optimizer + moment)
 
     def data(self) -> dict[str, int]:
@@ -132,7 +139,6 @@ def estimate(
     batch: Batch,
     device: DeviceName,
     precision: Precision,
-    checkpointing: Checkpointing = "none",
     stored: int | None = None,
 ) -> Estimate:
     """What a recipe takes.
@@ -143,8 +149,6 @@ def estimate(
         batch: the largest one.
         device: where it runs.
         precision: of the arithmetic.
-        checkpointing: whether activations are kept, or made again block by block (Chen et al.
-            2016, arXiv 1604.06174).
         stored: bytes of the base's files; as many as the precision takes when not known.
     """
     trained = trained_weights(shape, config)
@@ -153,10 +157,13 @@ def estimate(
         weights=_weights(shape, config, trained, width),
         gradients=_FLOAT32 * trained,
         optimizer=_MOMENTS * trained,
-        activations=round(_activations(shape, config, batch, width, checkpointing) * _FRAGMENTS),
+        activations=round(_activations(shape, config, batch, width)),
         logits=_logits(shape, config, batch, width),
-        overhead=round(RUNTIME[device] + _scratch(shape, config, batch, width, checkpointing)),
+        overhead=round(_runtime(device, width) + _scratch(shape, config, batch, width)),
         loading=_loading(shape, config, device, width, stored),
+        # The moments as bytes, and once more as the file's.
+        saving=2 * _MOMENTS * trained if device == "cpu" else 0,
+        slack=FRAGMENTS[device],
     )
     checkpoint = (_FLOAT32 + _MOMENTS) * trained
     return Estimate(
@@ -165,7 +172,7 @@ def estimate(
         checkpoint=checkpoint,
         # The kept ones, the best one, and the one that is written before the oldest goes.
         disk=checkpoint * (config.keep_checkpoints + 2) + _FLOAT32 * trained,
-        flops=flops_per_token(shape, config, batch, checkpointing),
+        flops=flops_per_token(shape, config, batch),
     )
 
 
@@ -189,86 +196,10 @@ def corrected(plan: Estimate, tokens_per_second: float) -> Estimate:
     return replace(plan, tokens_per_second=tokens_per_second, measured=True)
 
 
-# What is trained -------------------------------------------------------------------------------
-
-
-def trained_weights(shape: Shape, config: TrainConfig) -> int:
-    """Weights that a recipe trains, a reward model's head left out."""
-    return _TRAINED[config.tuner](shape, config)
-
-
-def adapted(shape: Shape, config: TrainConfig) -> list[Linear]:
-    """A block's linear layers that LoRA works on; layers named by number count in every block."""
-    lora = config.lora
-    return [
-        linear
-        for linear in shape.linears
-        if any(_names(linear, name) for name in lora.targets)
-        and not any(_names(linear, name) for name in lora.exclude)
-    ]
-
-
-def _names(linear: Linear, name: str) -> bool:
-    if name in ("all-linear", linear.role, linear.name):
-        return True
-    part = "self_attn" if linear.role == "attention" else "mlp"
-    path = f"{part}.{linear.name}"
-    return path.endswith(f".{name}") or name.endswith(path) or fnmatchcase(f"x.{path}", name)
-
-
-def _lora(shape: Shape, config: TrainConfig) -> int:
-    lora = config.lora
-    pairs = sum(lora.rank * (one.inputs + one.outputs) for one in adapted(shape, config))
-    magnitudes = sum(one.outputs for one in adapted(shape, config)) if lora.dora else 0
-    return shape.layers * (pairs + magnitudes)
-
-
-def _full(shape: Shape, config: TrainConfig) -> int:
-    return shape.parameters
-
-
-def _freeze(shape: Shape, config: TrainConfig) -> int:
-    return min(config.freeze.blocks, shape.layers) * shape.block
-
-
-def _ia3(shape: Shape, config: TrainConfig) -> int:
-    return shape.layers * (2 * shape.keys + shape.inner)
-
-
-def _prefix(shape: Shape, config: TrainConfig) -> int:
-    width, tokens, hidden = shape.layers * 2 * shape.keys, config.prefix.tokens, shape.keys
-    inner = config.prefix.projection
-    if not inner:
-        return tokens * width
-    return tokens * hidden + inner * (hidden + 1) + width * (inner + 1)
-
-
-def _bottleneck(shape: Shape, config: TrainConfig) -> int:
-    size, places = config.bottleneck.size, 2 if config.bottleneck.placement == "both" else 1
-    return shape.layers * places * (2 * size * shape.hidden + size + shape.hidden)
-
-
-_TRAINED = {
-    "lora": _lora,
-    "full": _full,
-    "freeze": _freeze,
-    "ia3": _ia3,
-    "prefix": _prefix,
-    "bottleneck": _bottleneck,
-}
-
-
-def _trains_base(config: TrainConfig) -> bool:
-    return config.tuner in ("full", "freeze")
-
-
-# Memory ----------------------------------------------------------------------------------------
-
-
 def _weights(shape: Shape, config: TrainConfig, trained: int, width: int) -> int:
     """Weights as they are held, trained ones in float32, with their narrow copies of a step."""
     narrow = trained * width if width < _FLOAT32 else 0
-    frozen = shape.parameters - (trained if _trains_base(config) else 0)
+    frozen = shape.parameters - (trained if trains_base(config) else 0)
     return round(frozen * width - _saved(shape, config, width) + trained * _FLOAT32 + narrow)
 
 
@@ -283,19 +214,18 @@ def _saved(shape: Shape, config: TrainConfig, width: int) -> float:
     return shape.linear_weights * width - held[config.quantize]
 
 
-def _activations(
-    shape: Shape, config: TrainConfig, batch: Batch, width: int, checkpointing: Checkpointing
-) -> float:
+def _activations(shape: Shape, config: TrainConfig, batch: Batch, width: int) -> float:
     """What the backward pass needs of the forward pass.
 
-    Checkpointed, it is the input of every block, and all of one block at a time.
+    Checkpointed (Chen et al. 2016, arXiv 1604.06174), it is the input of every block, and all of
+    one block at a time.
     """
     layers = config.freeze.blocks if config.tuner == "freeze" else shape.layers
     block = block_activations(shape, config, width)
-    ends = 4 * shape.hidden * (2 if _trains_base(config) else 1)
-    if checkpointing == "none":
+    ends = 4 * shape.hidden * (2 if trains_base(config) else 1)
+    if config.memory.checkpointing == "none":
         return batch.tokens * (min(layers, shape.layers) * block + ends)
-    residual = _FLOAT32 if _trains_base(config) else width
+    residual = _FLOAT32 if trains_base(config) else width
     return batch.tokens * (shape.layers * shape.hidden * residual + block + ends)
 
 
@@ -309,7 +239,7 @@ def block_activations(shape: Shape, config: TrainConfig, width: int) -> float:
     - attention: queries, keys, values, the output (Dao 2023, arXiv 2307.08691);
     - gated MLP: gate, its activation, the other half.
     """
-    trains, narrow = _trains_base(config), width < _FLOAT32
+    trains, narrow = trains_base(config), width < _FLOAT32
     heads = shape.queries + shape.keys if shape.head_norms else 0
     norms = 2 * shape.hidden * _FLOAT32 * (2 if trains else 1) + heads * _FLOAT32
     if trains:
@@ -323,7 +253,7 @@ def _inputs(shape: Shape, config: TrainConfig, width: int, copies: bool) -> floa
     """Bytes per token of linear layers' kept inputs."""
     if config.tuner in ("prefix", "ia3", "bottleneck"):
         return _beside(shape, config, width)
-    layers = list(shape.linears) if _trains_base(config) else adapted(shape, config)
+    layers = list(shape.linears) if trains_base(config) else adapted(shape, config)
     dropped = config.tuner == "lora" and config.lora.dropout > 0
     if copies or dropped:  # one each; with dropout a mask of a byte each, too
         kept = sum(one.inputs for one in layers) * (width + (1 if dropped else 0))
@@ -355,9 +285,7 @@ def _logits(shape: Shape, config: TrainConfig, batch: Batch, width: int) -> int:
     return 2 * width * elements + _PER_LOGIT * _CHUNK_ELEMENTS
 
 
-def _scratch(
-    shape: Shape, config: TrainConfig, batch: Batch, width: int, checkpointing: Checkpointing
-) -> int:
+def _scratch(shape: Shape, config: TrainConfig, batch: Batch, width: int) -> int:
     """Gradients on their way, and a weight that is made anew from 4 or 8 bits."""
     passing = batch.tokens * width * (2 * shape.inner + 2 * shape.hidden)
     # Where logits are many, their moment is the peak, and these gradients are not there yet.
@@ -368,23 +296,23 @@ def _scratch(
     return passing + remade
 
 
+def _runtime(device: DeviceName, width: int) -> float:
+    return RUNTIME[device] + (_KERNELS if device == "cpu" and width < _FLOAT32 else 0)
+
+
 def _loading(
     shape: Shape, config: TrainConfig, device: DeviceName, width: int, stored: int | None
 ) -> int:
     """While loading on a processor, the file's pages are held beside the weights made of them."""
     if device != "cpu":
         return 0
-    held = _FLOAT32 if _trains_base(config) else width
-    files = stored if stored is not None else shape.parameters * width
-    return shape.parameters * held + files
+    held = shape.parameters * (_FLOAT32 if trains_base(config) else width)
+    files = held if stored is None else stored
+    # Weights of the type that is wanted are the file's own pages.
+    return held if abs(files - held) < held / 100 else held + files
 
 
-# Time ------------------------------------------------------------------------------------------
-
-
-def flops_per_token(
-    shape: Shape, config: TrainConfig, batch: Batch, checkpointing: Checkpointing
-) -> float:
+def flops_per_token(shape: Shape, config: TrainConfig, batch: Batch) -> float:
     """Operations per token of forward and backward pass.
 
     2 per weight forward, 2 for the gradient of the input, 2 for that of a trained weight (Kaplan
@@ -398,5 +326,5 @@ def flops_per_token(
     times = {"full": 3.0, "freeze": 1 + 2 * share}.get(config.tuner, 2.0)
     # Products of queries and keys have no weights: their backward pass is always twice as long.
     passes = 1 + 2 * share if config.tuner == "freeze" else 3.0
-    repeated = 2 * shape.linear_weights + attention if checkpointing == "full" else 0
+    repeated = 2 * shape.linear_weights + attention if config.memory.checkpointing == "full" else 0
     return times * matrices + passes * attention + repeated

@@ -142,7 +142,7 @@ class Loop:
 
     def _exhausted(self) -> bool:
         """Whether the run was given as many validations as it may have to get better."""
-        patience = self.job.config.patience
+        patience = self.job.config.watch.patience
         return 0 < patience <= self.state.worse and self.state.step < self.job.steps
 
     def _ended_by(self, supervision: Supervision) -> bool:

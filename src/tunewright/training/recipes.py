@@ -8,7 +8,7 @@ from typing import Any
 
 from tunewright.config.training import TrainConfig
 from tunewright.model.shapes import Shape
-from tunewright.training.estimates import trained_weights
+from tunewright.training.counts import trained_weights
 from tunewright.training.schedule import default_learning_rate
 
 SMALLEST_RANK, LARGEST_RANK = 8, 64

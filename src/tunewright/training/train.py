@@ -73,11 +73,13 @@ def train(
 
     dataset = store.get(Dataset, config.dataset)
     require_rows_for(config.method, dataset)
-    require_packages(config.trackers)
+    require_packages(config.watch.trackers)
     start = _resolve_start(config.base, store)
     lasting = start.model.id if start.model else start.base.name
-    board = config.tensorboard and str(Path(config.tensorboard).expanduser().absolute())
-    lasts = {"dataset": dataset.id, "base": lasting, "tensorboard": board}
+    board = config.watch.tensorboard
+    board = board and str(Path(board).expanduser().absolute())
+    watch = config.watch.model_copy(update={"tensorboard": board})
+    lasts = {"dataset": dataset.id, "base": lasting, "watch": watch}
     config = config.model_copy(update=lasts)
     rows = store.folder(Dataset, dataset.id)
     job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
@@ -124,7 +126,7 @@ def resume(
         raise InputError(f"run {run.id} is finished", "Start a new one with tunewright train.")
     folder = store.folder(Run, run.id)
     config = TrainConfig.build(run.config)
-    require_packages(config.trackers)
+    require_packages(config.watch.trackers)
     with run_lock(folder):
         dataset = store.get(Dataset, run.dataset)
         start = _resolve_start(config.base, store)
@@ -150,7 +152,7 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
 
     devices = [job.device] if job.device.type == "cuda" else []
     with recorded(session), torch.random.fork_rng(devices), StopRequest() as stop:
-        minutes = job.config.wait_for_disk
+        minutes = job.config.watch.wait_for_disk
         disk = DiskPatience(session.folder, minutes, session.listen, lambda: stop.asked)
         session = replace(session, disk=disk)
         session.emit(Event(kind="plan", data={"run": session.run.id, **plan.data()}))
@@ -251,7 +253,7 @@ def _ended(job: Job, state: TrainState) -> str:
     """Why there are no more steps: all done, no better for too long, or asked to stop."""
     if state.step == job.steps:
         return "done"
-    return "patience" if 0 < job.config.patience <= state.worse else "asked"
+    return "patience" if 0 < job.config.watch.patience <= state.worse else "asked"
 
 
 def _speed(state: TrainState) -> float:

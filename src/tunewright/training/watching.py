@@ -88,9 +88,9 @@ class Watchers:
 
     def open(self, config: TrainConfig, tracked: Tracked) -> None:
         """Open the trackers that the recipe asks for."""
-        wanted: dict[str, Path] = {name: tracked.folder / name for name in config.trackers}
-        if config.tensorboard is not None:
-            wanted["tensorboard"] = Path(config.tensorboard)
+        wanted: dict[str, Path] = {name: tracked.folder / name for name in config.watch.trackers}
+        if config.watch.tensorboard is not None:
+            wanted["tensorboard"] = Path(config.watch.tensorboard)
         for name, folder in wanted.items():
             try:
                 self.trackers[name] = open_tracker(name, replace(tracked, folder=folder))

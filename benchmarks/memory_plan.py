@@ -1,0 +1,158 @@
+"""Planned against measured peak memory of short trainings, each in a process of its own.
+
+    python benchmarks/memory_plan.py
+    python benchmarks/memory_plan.py --model 100M --tuner lora --precision bfloat16 --tokens 1024
+
+What importing takes is left out on both sides: the plan's overhead, and the memory that a process
+holds once everything is imported. Linux only: it reads the kernel's own account of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from work import CONFIG, make_work
+
+STEPS = 4
+MODELS: dict[str, dict[str, Any]] = {
+    "29M": CONFIG,
+    "100M": {
+        **CONFIG,
+        "hidden_size": 768,
+        "intermediate_size": 2688,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 4,
+    },
+}
+
+
+def main() -> None:
+    """Measure every combination and print a table; exit 1 where the plan is 15 % off or more."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=MODELS, action="append")
+    parser.add_argument("--tuner", choices=("lora", "full"), action="append")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), action="append")
+    parser.add_argument("--tokens", type=int, action="append")
+    parser.add_argument("--checkpointing", choices=("none", "full"), action="append")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print("METER " + json.dumps(_work(**json.loads(options.worker))), flush=True)
+        return
+    cases = itertools.product(
+        options.model or MODELS,
+        options.tuner or ("lora", "full"),
+        options.precision or ("float32", "bfloat16"),
+        options.tokens or (512, 2048),
+        options.checkpointing or ("none",),
+    )
+    print(
+        "| model | tuner | precision | tokens | kept | planned MB | measured MB | plan / measured |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    worst = 1.0
+    with tempfile.TemporaryDirectory() as folder:
+        for model, tuner, precision, tokens, kept in cases:
+            work = Path(folder) / model
+            if not work.exists():
+                make_work(work, 400, MODELS[model])
+            found = _measure(work, tuner, precision, tokens, kept)
+            ratio = found["planned"] / found["measured"]
+            print(json.dumps(found), file=sys.stderr)
+            worst = max(worst, ratio, 1 / ratio)
+            print(
+                f"| {model} | {tuner} | {precision} | {found['tokens']} | {kept} |"
+                f" {found['planned'] / 1e6:.0f} | {found['measured'] / 1e6:.0f} | {ratio:.2f} |",
+                flush=True,
+            )
+    if worst > 1.15:
+        sys.exit(f"the plan is {worst - 1:.0%} off at worst")
+
+
+def _measure(work: Path, tuner: str, precision: str, tokens: int, kept: str) -> dict[str, float]:
+    case = {
+        "work": str(work),
+        "tuner": tuner,
+        "precision": precision,
+        "tokens": tokens,
+        "checkpointing": kept,
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, "--worker", json.dumps(case)], capture_output=True, text=True
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("METER ")]
+    if done.returncode or not lines:
+        raise RuntimeError(done.stderr[-2000:])
+    found: dict[str, float] = json.loads(lines[-1].removeprefix("METER "))
+    return found
+
+
+def _work(work: str, tuner: str, precision: str, tokens: int, checkpointing: str) -> dict[str, Any]:
+    """Train a few steps; the plan's and the process's peak besides imports, in bytes."""
+    import transformers.models.qwen3.modeling_qwen3  # noqa: F401
+
+    import tunewright.training.assemble  # noqa: F401
+    from ours_worker import _add_dataset
+    from tunewright.config.training import TrainConfig
+    from tunewright.core.events import Event
+    from tunewright.core.settings import Settings
+    from tunewright.core.store import Store
+    from tunewright.training.estimates import RUNTIME
+    from tunewright.training.train import train
+
+    plans: list[dict[str, Any]] = []
+
+    def listen(event: Event) -> None:
+        if event.kind == "plan":
+            plans.append(event.data)
+
+    with tempfile.TemporaryDirectory() as home:
+        store = Store(Path(home), Settings(home=Path(home), offline=True))
+        dataset = _add_dataset(store, _rows(Path(work)))
+        config = {
+            "dataset": dataset.id,
+            "base": str(Path(work) / "model"),
+            "max_steps": STEPS,
+            "batch_tokens": tokens,
+            "save_steps": 10**6,
+            "precision": precision,
+            "tuner": tuner,
+            "device": "cpu",
+            "lora": {"rank": 8, "alpha": 16},
+            "optimizer": {"learning_rate": 1e-4},
+        }
+        if checkpointing != "none":
+            config["memory"] = {"checkpointing": checkpointing}
+        begun = _held("VmRSS")
+        train(TrainConfig.build(config), store, listen)
+        store.close()
+    planned = plans[0]["estimate"]["memory"]
+    return {
+        "parts": planned,
+        "planned": planned["peak"] - RUNTIME["cpu"],
+        "measured": _held("VmHWM") - begun,
+        "tokens": tokens,
+    }
+
+
+def _rows(work: Path) -> Path:
+    """The conversations of the work, one JSON object per line."""
+    return work / "chat.jsonl"
+
+
+def _held(name: str) -> int:
+    """A line of the kernel's account of this process, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+if __name__ == "__main__":
+    main()
