@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from tunewright.config.base import merge
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import write_rows
 from tunewright.core.messages import Row, Source, conversation
@@ -104,10 +103,11 @@ def recipe(dataset: Dataset, tiny_base: Path) -> Callable[..., TrainConfig]:
             "eval_steps": 5,
             "precision": "float32",
             "device": "cpu",
-            "watch": {"preview": 0},
             "lora": {"rank": 4},
             "optimizer": {"learning_rate": 1e-2},
         }
-        return TrainConfig.build(merge(options, values))
+        return TrainConfig.build(
+            {**options, **values, "watch": {"preview": 0, **values.get("watch", {})}}
+        )
 
     return build
