@@ -7,18 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from tunewright.config.base import StageConfig
+from tunewright.config.endpoint import EndpointConfig, RequestConfig
 from tunewright.core.messages import Split
-
-
-class SamplingConfig(StageConfig):
-    """How the endpoint draws its replies."""
-
-    temperature: float | None = Field(
-        default=0.8, ge=0, le=2, json_schema_extra={"flag": "--temperature"}
-    )
-    """Spread of the draw; null leaves it to the endpoint."""
-    max_tokens: int = Field(default=1024, ge=16, json_schema_extra={"flag": "--max-tokens"})
-    """Longest reply, in tokens."""
 
 
 class PriceConfig(StageConfig):
@@ -30,30 +20,18 @@ class PriceConfig(StageConfig):
     """Price of a million completion tokens, in the same currency."""
 
 
-class LimitsConfig(StageConfig):
+class LimitsConfig(RequestConfig):
     """How hard the endpoint is asked, and where to stop."""
 
-    concurrency: int = Field(default=4, ge=1, le=64, json_schema_extra={"flag": "--concurrency"})
-    """Requests under way at once."""
-    timeout: float = Field(default=120.0, gt=0, json_schema_extra={"flag": "--timeout"})
-    """Seconds one request may take."""
-    retries: int = Field(default=5, ge=0, le=20, json_schema_extra={"flag": "--retries"})
-    """Repeats of a request that met 429, 5xx, a timeout or a broken connection."""
     calls: int | None = Field(default=None, ge=1, json_schema_extra={"flag": "--max-calls"})
     """Stop after so many answered requests, those of earlier runs of the same output included."""
     budget: float | None = Field(default=None, gt=0, json_schema_extra={"flag": "--budget"})
     """Never spend more than this, earlier runs included; needs both prices."""
 
 
-class GenerateConfig(StageConfig):
+class GenerateConfig(EndpointConfig):
     """What every kind of generation shares."""
 
-    endpoint: str
-    """Base URL of an OpenAI-compatible API, e.g. http://127.0.0.1:8000/v1."""
-    model: str = Field(min_length=1)
-    """Model to ask, by the endpoint's name for it."""
-    key_file: str | None = None
-    """File that holds the API key; otherwise the variable TUNEWRIGHT_ENDPOINT_KEY."""
     output: str | None = None
     """File to write; named after the source when not given. A journal lies beside it."""
     n: int = Field(default=3, ge=1, le=100)
@@ -68,7 +46,6 @@ class GenerateConfig(StageConfig):
     """Language of the prompts; auto follows each source."""
     base: str | None = None
     """Base whose tokenizer estimates tokens; by characters when not given."""
-    sampling: SamplingConfig = SamplingConfig()
     price: PriceConfig = PriceConfig()
     limits: LimitsConfig = LimitsConfig()
 

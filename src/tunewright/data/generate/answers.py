@@ -8,7 +8,8 @@ from tunewright.config.generation import GenerateConfig
 from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.prompts import correction
 from tunewright.data.generate.replies import read_reply
-from tunewright.data.generate.work import Ask, Messages, Result, Work, request_key
+from tunewright.data.generate.work import Ask, Result, Work, request_key
+from tunewright.endpoints.dialect import Messages
 
 _LONGEST_ECHO = 4000
 

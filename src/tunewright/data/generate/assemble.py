@@ -18,12 +18,12 @@ from tunewright.data.checks.base import Finding
 from tunewright.data.checks.table import CHECKS, check_named
 from tunewright.data.collect import Collection
 from tunewright.data.generate.answers import results_of
-from tunewright.data.generate.endpoint import NoAnswer
 from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.work import Ask, Result, Row, Work
 from tunewright.data.normal import near_key
 from tunewright.data.pipeline import run_checks
 from tunewright.data.records import Unusable
+from tunewright.endpoints.endpoint import NoAnswer
 from tunewright.model.catalog import resolve_base
 from tunewright.model.rendering import Renderer
 

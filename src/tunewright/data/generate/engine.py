@@ -13,12 +13,14 @@ from typing import Literal
 from tunewright.config.generation import GenerateConfig
 from tunewright.core.errors import EndpointError
 from tunewright.core.events import Event, Listener
-from tunewright.data.generate.address import Address
 from tunewright.data.generate.answers import retry_of
-from tunewright.data.generate.endpoint import Endpoint, NoAnswer, Reply, Stopped
 from tunewright.data.generate.estimate import Counter, cost, text_tokens
 from tunewright.data.generate.journal import Journal
-from tunewright.data.generate.work import Ask, Messages, Work
+from tunewright.data.generate.replies import reply_schema
+from tunewright.data.generate.work import Ask, Work
+from tunewright.endpoints.address import Address
+from tunewright.endpoints.dialect import Messages
+from tunewright.endpoints.endpoint import Endpoint, NoAnswer, Reply, Stopped
 
 _MOST_FAILURES = 3
 """Requests in a row without an answer after which the endpoint is taken to be gone."""
@@ -89,7 +91,9 @@ class Engine:
 
     async def _run(self, asks: Sequence[Ask]) -> Ended:
         self._stopping = asyncio.Event()
-        self._endpoint = Endpoint(self._address, self._config, self._work.fields, self._stopping)
+        self._endpoint = Endpoint(
+            self._address, self._config, reply_schema(self._work.fields), self._stopping
+        )
         queue = iter(asks)
         workers = [
             asyncio.create_task(self._worker(queue, len(asks)))

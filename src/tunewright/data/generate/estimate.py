@@ -12,7 +12,8 @@ from tunewright.core.messages import Conversation, Message
 from tunewright.core.settings import Settings
 from tunewright.data.generate.answers import waiting
 from tunewright.data.generate.journal import Journal
-from tunewright.data.generate.work import Ask, Messages, Work
+from tunewright.data.generate.work import Ask, Work
+from tunewright.endpoints.dialect import Messages
 from tunewright.model.catalog import resolve_base
 from tunewright.model.rendering import Renderer
 

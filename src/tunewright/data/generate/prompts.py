@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 
 from tunewright.core.files import digest
-from tunewright.data.generate.work import Language, Messages
+from tunewright.data.generate.work import Language
+from tunewright.endpoints.dialect import Messages
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LETTER = re.compile(r"[^\W\d_]")

@@ -21,7 +21,6 @@ from tunewright.core.errors import ConfigError, EndpointError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import write_text_atomic
 from tunewright.core.store import Store
-from tunewright.data.generate.address import Address, find_address
 from tunewright.data.generate.answers import waiting
 from tunewright.data.generate.assemble import Assembly, assemble
 from tunewright.data.generate.engine import Ended, Ending, Engine
@@ -30,7 +29,9 @@ from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.paraphrases import make_paraphrases
 from tunewright.data.generate.questions import make_questions
 from tunewright.data.generate.texts import make_texts
-from tunewright.data.generate.work import Ask, Messages, Row, Work, make_asks
+from tunewright.data.generate.work import Ask, Row, Work, make_asks
+from tunewright.endpoints.address import Address, find_address
+from tunewright.endpoints.dialect import Messages
 
 Maker = Callable[[Any, Store], Work]
 MAKERS: dict[type[GenerateConfig], Maker] = {

@@ -10,14 +10,13 @@ from typing import Any, Literal
 from tunewright.config.generation import GenerateConfig
 from tunewright.core.files import digest
 from tunewright.data.records import Draft
+from tunewright.endpoints.dialect import Messages
 
 Row = dict[str, Any]
 """One row of the output file."""
 Result = Mapping[str, str]
 """One result of a reply: the fields that were asked for, as clean text."""
 Language = Literal["en", "zh"]
-Messages = tuple[dict[str, str], ...]
-"""A chat prompt in OpenAI's form."""
 
 
 @dataclass(frozen=True)

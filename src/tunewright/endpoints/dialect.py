@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tunewright.config.generation import GenerateConfig
-from tunewright.data.generate.work import Messages
+from tunewright.config.endpoint import EndpointConfig
+
+Messages = tuple[dict[str, str], ...]
+"""A chat prompt in OpenAI's form."""
 
 
 class Dialect(NamedTuple):
@@ -27,7 +29,7 @@ class Dialect(NamedTuple):
     temperature: bool = True
 
     def body(
-        self, messages: Messages, wanted: int, config: GenerateConfig, schema: dict[str, Any]
+        self, messages: Messages, wanted: int, config: EndpointConfig, schema: dict[str, Any]
     ) -> dict[str, Any]:
         """A request body."""
         body: dict[str, Any] = {

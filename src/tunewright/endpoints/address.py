@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from tunewright.config.generation import GenerateConfig
+from tunewright.config.endpoint import EndpointConfig
 from tunewright.core.errors import ConfigError
 from tunewright.core.settings import Settings
 
@@ -19,7 +19,7 @@ _MOST_KEY_BYTES = 4096
 
 @dataclass(frozen=True)
 class Address:
-    """A chat endpoint.
+    """An endpoint.
 
     Attributes:
         url: of ``/chat/completions``.
@@ -32,12 +32,17 @@ class Address:
     loopback: bool = False
 
     @property
+    def embeddings(self) -> httpx.URL:
+        """Where the same API makes embeddings."""
+        return self.url.copy_with(path=self.url.path.removesuffix(_PATH) + "/embeddings")
+
+    @property
     def exposed(self) -> bool:
         """Whether the key would cross a network in the clear."""
         return self.key is not None and self.url.scheme == "http" and not self.loopback
 
 
-def find_address(config: GenerateConfig, settings: Settings) -> Address:
+def find_address(config: EndpointConfig, settings: Settings) -> Address:
     """The endpoint's URL and key.
 
     A key for OpenAI (``OPENAI_API_KEY``) is told to OpenAI only; a key file wins over both

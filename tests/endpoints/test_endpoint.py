@@ -7,17 +7,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tunewright.config.generation import QuestionsConfig
+from tunewright.config.endpoint import EndpointConfig
 from tunewright.core.errors import ConfigError
 from tunewright.core.settings import Settings, read_settings
-from tunewright.data.generate.address import find_address
-from tunewright.data.generate.dialect import Dialect, adapted
-from tunewright.data.generate.estimate import token_counter
-from tunewright.data.generate.refusals import LONGEST_WAIT, pause, retry_after, said
+from tunewright.endpoints.address import find_address
+from tunewright.endpoints.dialect import Dialect, adapted
+from tunewright.endpoints.refusals import LONGEST_WAIT, pause, retry_after, said
 
 
-def config(endpoint: str, **values: object) -> QuestionsConfig:
-    return QuestionsConfig.build({"endpoint": endpoint, "model": "m", "files": ("a.md",), **values})
+def config(endpoint: str, **values: object) -> EndpointConfig:
+    return EndpointConfig.build({"endpoint": endpoint, "model": "m", **values})
 
 
 @pytest.mark.parametrize(
@@ -162,17 +161,3 @@ def test_no_form_is_tried_twice() -> None:
     weak = FULL._replace(format=None, many=False, temperature=False)
     for param in ("response_format", "n", "temperature"):
         assert adapted(weak, error("no", param)) is None
-
-
-def test_tokens_are_estimated_by_characters_or_counted_by_a_base(tmp_path: Path) -> None:
-    settings = Settings(tmp_path, offline=True)
-    by_characters = token_counter(config("http://x.example"), settings)
-    by_base = token_counter(config("http://x.example", base="nano"), settings)
-    for text in (
-        "The tenant may end the lease with thirty days' written notice, unless both agree." * 9,
-        "押金应当在租期结束后七日内退还给承租人，出租人只能扣除有凭证的维修费。" * 9,
-    ):
-        messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": text})
-        counted = by_base(messages)
-        assert counted != by_characters(messages)
-        assert 0.6 * counted < by_characters(messages) < 1.8 * counted

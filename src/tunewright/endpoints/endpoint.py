@@ -1,7 +1,8 @@
-"""An OpenAI-compatible chat endpoint: asked patiently, and in the form that it understands.
+"""An OpenAI-compatible endpoint: asked patiently, and in the form that it understands.
 
-Wire format: https://platform.openai.com/docs/api-reference/chat. Compatible servers differ in
-what they take; a refusal that names a field changes the form of the request once, for good.
+Wire format: https://platform.openai.com/docs/api-reference/chat and …/embeddings. Compatible
+servers differ in what they take; a refusal that names a field changes the form of the request
+once, for good.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
 from tunewright import __version__
-from tunewright.config.generation import GenerateConfig
+from tunewright.config.endpoint import EndpointConfig
 from tunewright.core.errors import EndpointError
-from tunewright.data.generate.address import Address
-from tunewright.data.generate.dialect import Dialect, adapted
-from tunewright.data.generate.refusals import FATAL, TRANSIENT, pause, retry_after, said
-from tunewright.data.generate.replies import reply_schema
-from tunewright.data.generate.work import Messages
+from tunewright.endpoints.address import Address
+from tunewright.endpoints.dialect import Dialect, Messages, adapted
+from tunewright.endpoints.refusals import FATAL, TRANSIENT, pause, retry_after, said
 
 _MOST_BYTES = 16 << 20
 _CONNECT_SECONDS = 10.0
+_ReadT = TypeVar("_ReadT")
 
 
 class NoAnswer(Exception):  # noqa: N818 - it is a verdict on one request, not an error
@@ -64,22 +65,25 @@ class Endpoint:
     Args:
         address: where it is.
         config: model, sampling and limits.
-        fields: of one result, for structured output.
+        schema: of a reply, for structured output.
         stopping: set when waiting requests are to give up.
+        dialect: the form that the endpoint is known to understand.
     """
 
     def __init__(
         self,
         address: Address,
-        config: GenerateConfig,
-        fields: tuple[str, ...],
+        config: EndpointConfig,
+        schema: dict[str, Any],
         stopping: asyncio.Event,
+        dialect: Dialect | None = None,
     ) -> None:
         self._address = address
         self._config = config
-        self._schema = reply_schema(fields)
+        self._schema = schema
         self._stopping = stopping
-        self._dialect = Dialect()
+        self.dialect = dialect or Dialect()
+        """The form that the endpoint has been found to understand."""
         self._not_before = 0.0
         headers = {"User-Agent": f"tunewright/{__version__}"}
         if address.key is not None:
@@ -106,21 +110,47 @@ class Endpoint:
             EndpointError: every request would fail.
             Stopped: the user asked to stop.
         """
+
+        def body(dialect: Dialect) -> dict[str, Any]:
+            return dialect.body(messages, wanted, self._config, self._schema)
+
+        dialect, reply = await self._ask(self._address.url, body, lambda data: _read(data, wanted))
+        if dialect.many and len(reply.texts) < wanted:
+            self.dialect = self.dialect._replace(many=False)
+        return reply
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """The embeddings of texts, in order, by one request.
+
+        Raises:
+            NoAnswer: this request failed, after its retries.
+            EndpointError: every request would fail.
+            Stopped: the user asked to stop.
+        """
+        body = {"model": self._config.model, "input": list(texts)}
+        url = self._address.embeddings
+        return (await self._ask(url, lambda _: body, lambda data: _vectors(data, len(texts))))[1]
+
+    async def _ask(
+        self,
+        url: httpx.URL,
+        body: Callable[[Dialect], dict[str, Any]],
+        read: Callable[[bytes], _ReadT | None],
+    ) -> tuple[Dialect, _ReadT]:
+        """Send a request until it is answered; the form it was understood in, and the answer."""
         attempt = 0
         while True:
             await self._turn()
-            dialect = self._dialect
-            body = dialect.body(messages, wanted, self._config, self._schema)
+            dialect = self.dialect
             try:
-                response = await self._post(body)
+                response = await self._post(url, body(dialect))
             except (httpx.RequestError, TimeoutError) as error:
                 why, wait = _explain(error), None
             else:
                 if response.status == 200:
-                    reply = _read(response.body, wanted)
-                    if reply is not None:
-                        self._note_fewer(dialect, wanted, len(reply.texts))
-                        return reply
+                    answer = read(response.body)
+                    if answer is not None:
+                        return dialect, answer
                     why, wait = "its reply is broken", None
                 elif self._adapt(dialect, response):
                     continue
@@ -146,35 +176,29 @@ class Endpoint:
         """An endpoint that is overrun is left alone by every request, not only the refused one."""
         self._not_before = max(self._not_before, _now() + seconds)
 
-    async def _post(self, body: dict[str, Any]) -> _Response:
+    async def _post(self, url: httpx.URL, body: dict[str, Any]) -> _Response:
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         headers = {"Content-Type": "application/json"}
         received = bytearray()
         # httpx counts the silence between two pieces; a reply that trickles in must end as well.
         async with asyncio.timeout(self._config.limits.timeout):
-            async with self._client.stream(
-                "POST", self._address.url, content=data, headers=headers
-            ) as response:
+            async with self._client.stream("POST", url, content=data, headers=headers) as response:
                 async for piece in response.aiter_bytes():
                     received += piece
                     if len(received) > _MOST_BYTES:
                         raise httpx.DecodingError("its reply is too long")
                 return _Response(response.status_code, response.headers, bytes(received))
 
-    def _note_fewer(self, dialect: Dialect, wanted: int, got: int) -> None:
-        if dialect.many and got < wanted:
-            self._dialect = self._dialect._replace(many=False)
-
     def _adapt(self, dialect: Dialect, response: _Response) -> bool:
         """Whether the request is worth sending again in another form."""
         if response.status not in (400, 422):
             return False
-        if dialect != self._dialect:  # another request has learned meanwhile
+        if dialect != self.dialect:  # another request has learned meanwhile
             return True
         better = adapted(dialect, response.body)
         if better is None:
             return False
-        self._dialect = better
+        self.dialect = better
         return True
 
     def _refused(self, response: _Response) -> tuple[str, float | None]:
@@ -212,6 +236,16 @@ def _read(body: bytes, wanted: int) -> Reply | None:
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Reply(texts, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+
+
+def _vectors(body: bytes, wanted: int) -> list[list[float]] | None:
+    """Embeddings in the order of their texts, or None when the reply does not hold them all."""
+    try:
+        rows = sorted(json.loads(body)["data"], key=lambda row: row["index"])
+        vectors = [[float(number) for number in row["embedding"]] for row in rows]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return vectors if len(vectors) == wanted and all(vectors) else None
 
 
 def _count(usage: dict[str, Any], name: str) -> int | None:

@@ -1,0 +1,1 @@
+"""Models elsewhere: OpenAI-compatible endpoints, asked patiently, in a form that they take."""

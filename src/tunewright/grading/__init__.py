@@ -1,0 +1,1 @@
+"""Graders: what an answer is worth, by rules, by another model, or by both."""
