@@ -74,6 +74,7 @@ class Terminal:
             "note": self._on_note,
             "progress": self._on_progress,
             "plan": self._on_plan,
+            "rate_search": self._on_plan,
             "step": self._on_step,
             "validation": self._on_validation,
             "sample": self._on_sample,

@@ -151,6 +151,8 @@ class OptimizerConfig(StageConfig):
     """Peak learning rate; chosen from method, tuner and the base's size when not given."""
     multiplier: float | None = Field(default=None, gt=0, le=1000)
     """Multiplies the learning rate that is chosen; OpenAI's learning_rate_multiplier."""
+    auto: bool = Field(default=False, json_schema_extra={"flag": "--auto-lr"})
+    """Try a third, one and three times the learning rate briefly, and train with the best."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
     final: float = Field(default=0.0, ge=0, le=1)

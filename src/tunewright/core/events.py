@@ -19,6 +19,7 @@ class Event(BaseModel):
         note        {text}
         progress    {stage, done, total}
         plan        what a run is about to do (parameters, tokens, steps, …)
+        rate_search {rate, steps, judged_by, trials [{rate, loss}], lines}: the learning rate found
         step        {step, steps, epoch, loss, smoothed_loss, grad_norm, learning_rate, tokens,
                      tokens_per_second, eta_seconds, memory_bytes, metrics {name: number}}
         validation  {step, loss, metrics {token_accuracy, …}}

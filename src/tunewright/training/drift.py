@@ -28,6 +28,8 @@ _NAMES = {
     "base": "the base model",
     "renderer": "the tokenizer or chat template",
 }
+_FOUND = ("optimizer.learning_rate", "optimizer.multiplier")
+"""What a run with ``optimizer.auto`` finds out itself, once, and keeps in a file of its own."""
 _MOST = 5  # new rows that are named
 
 
@@ -59,7 +61,7 @@ def config_digest(config: TrainConfig) -> str:
 def learnt_by(config: TrainConfig) -> dict[str, Any]:
     """The options that change what is learnt and are not at their defaults, by dotted name."""
     known, default = flat(config.json_dict()), usual()
-    left_out = {"dataset", "base", "suffix", *WATCHING}
+    left_out = {"dataset", "base", "suffix", *WATCHING, *(_FOUND if config.optimizer.auto else ())}
     return {
         name: value
         for name, value in known.items()
@@ -114,7 +116,8 @@ def config_changes(began: Mapping[str, Any], config: TrainConfig) -> list[str]:
     """``["seed: 5 → 6", …]``: the options that a run began with and what they are now."""
     recipe = {key: value for key, value in began.items() if key != "identity"}
     before, after = flat(recipe), flat(config.json_dict())
-    names = sorted(name for name in before.keys() | after.keys() if name not in WATCHING)
+    left_out = {*WATCHING, *(_FOUND if config.optimizer.auto else ())}
+    names = sorted(name for name in before.keys() | after.keys() if name not in left_out)
     absent = object()
     default = usual()
     return [

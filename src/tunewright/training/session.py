@@ -54,7 +54,8 @@ class Session:
 
     def end(self, state: RunState, **update: Any) -> Run:
         """Record how the run ended."""
-        run = self.run.model_copy(update={"state": state, **update})
+        # What the store holds: the recipe may have been completed since the work began.
+        run = self.store.get(Run, self.run.id).model_copy(update={"state": state, **update})
         self.store.update(run)
         return run
 

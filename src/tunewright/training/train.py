@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     # include it and the command line's help does not.
     from tunewright.training.checkpoints import Checkpoint, TrainState
     from tunewright.training.loop import Job
+    from tunewright.training.rate_search import RateSearch
+    from tunewright.training.supervision import Supervision
 
 
 def _passing(point: str) -> None:
@@ -146,6 +148,7 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
     import torch
 
     from tunewright.training.loop import Loop
+    from tunewright.training.rate_search import read_search, told
     from tunewright.training.reference import with_reference
     from tunewright.training.stopping import StopRequest
     from tunewright.training.supervision import Supervision
@@ -155,15 +158,20 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
         minutes = job.config.watch.wait_for_disk
         disk = DiskPatience(session.folder, minutes, session.listen, lambda: stop.asked)
         session = replace(session, disk=disk)
+        search = job.config.optimizer.auto
+        found = read_search(session.folder) if search else None
+        plan = told(plan, found) if search else plan
         session.emit(Event(kind="plan", data={"run": session.run.id, **plan.data()}))
         if session.resumed:
             step = checkpoint.state.step if checkpoint else 0
             session.emit(Event(kind="resumed", data={"step": step}))
         job = with_reference(job, lambda event: tell_unless_stopped(session, stop, event))
+        supervision = Supervision(stop, Requests(session.folder), disk, session.at)
+        if search:
+            job, session = _with_rate(job, session, supervision, found)
         if checkpoint:
             job.read_adapter(checkpoint.adapter)
             tell_threads(session, checkpoint.state.threads)
-        supervision = Supervision(stop, Requests(session.folder), disk, session.at)
         with watched(session, job, plan, checkpoint) as watchers:
             loop = Loop(job, session.folder / "checkpoints", watchers, checkpoint)
             state = loop.run(supervision)
@@ -171,6 +179,30 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
             disk(lambda: session.end("succeeded", summary=_summary(job, state)))
         session.emit(Event(kind="done", data=model.model_dump(mode="json")))
         return model
+
+
+def _with_rate(
+    job: Job, session: Session, supervision: Supervision, found: RateSearch | None
+) -> tuple[Job, Session]:
+    """The job with the best of three learning rates, which the run's record then names.
+
+    Args:
+        job: with the rate to try others around.
+        session: of this process.
+        supervision: who may interrupt the trials.
+        found: what an earlier process of this run found, if it came so far.
+    """
+    from tunewright.training.rate_search import keep_search, search_rate
+
+    if found is None:
+        found = search_rate(job, session.folder, supervision, session.listen)
+        keep = found
+        supervision.disk(lambda: keep_search(session.folder, keep))
+        session.emit(Event(kind="rate_search", data=found.data()))
+    config = found.settle(job.config)
+    run = session.run.model_copy(update={"config": config.json_dict()})
+    session.store.update(run)
+    return replace(job, config=config, peak_rate=found.rate), replace(session, run=run)
 
 
 def _publish(session: Session, job: Job, state: TrainState) -> Model:
