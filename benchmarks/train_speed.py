@@ -47,8 +47,11 @@ def ours(batch_tokens: int) -> list[Side]:
 
 def peers(python: str, batch_tokens: int) -> list[Side]:
     """What a peer's Python can run: defaults, and the best settings we know."""
-    if _has(python, "llamafactory"):  # it brings an old TRL along, which is not the peer meant
+    # Both bring an old TRL along, which is not the peer meant.
+    if _has(python, "llamafactory"):
         return _llamafactory(python, batch_tokens)
+    if _has(python, "swift"):
+        return _swift(python)
     return _trl(python, batch_tokens) if _has(python, "trl") else []
 
 
@@ -81,6 +84,17 @@ def _llamafactory(python: str, batch_tokens: int) -> list[Side]:
         Side("LLaMA-Factory, defaults", python, worker, default),
         Side("LLaMA-Factory, neat_packing, bf16", python, worker, {**packed, "bf16": True}),
         Side("LLaMA-Factory, neat_packing, float32", python, worker, packed),
+    ]
+
+
+def _swift(python: str) -> list[Side]:
+    worker = HERE / "peers" / "swift_worker.py"
+    default = {"per_device_train_batch_size": 8, "max_length": MAX_LENGTH}
+    # Its packing wants flash attention, which needs a GPU.
+    tuned = {"torch_dtype": "bfloat16", "gradient_checkpointing": False, "group_by_length": True}
+    return [
+        Side("ms-swift, defaults", python, worker, default),
+        Side("ms-swift, bf16, rows by length", python, worker, {**default, **tuned}),
     ]
 
 
