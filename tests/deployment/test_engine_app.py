@@ -113,6 +113,33 @@ def test_what_is_served_is_what_was_evaluated(
     session(engine, story)
 
 
+def test_answers_are_held_to_choices_beside_free_ones(
+    engine: Any, tiny_base: Path, store: Store
+) -> None:
+    labels = ["合同", "合同纠纷", "其他"]
+    model = TextModel.load(store, str(tiny_base), "cpu")
+    asked = [conversation(("user", word)) for word in WORDS]
+    held = model.answer(asked, GenerationConfig(choices=tuple(labels)))
+
+    async def story(post: Ask) -> None:
+        def ask(word: str, **more: Any) -> Awaitable[httpx.Response]:
+            return post("chat/completions", model="base", messages=messages(word), **more)
+
+        replies = await asyncio.gather(
+            *(ask(word, guided_choice=labels, max_tokens=1) for word in WORDS),
+            *(ask(word, max_tokens=4) for word in WORDS),
+        )
+        texts = [said(reply) for reply in replies]
+        assert texts[: len(WORDS)] == [answer.text for answer in held]
+        assert not set(texts[len(WORDS) :]) & set(labels)
+        assert replies[0].json()["choices"][0]["finish_reason"] == "stop"
+        refused = await ask("hi", guided_choice=["x" * 300, "y"])
+        assert refused.status_code == 400
+        assert "context" in refused.text
+
+    session(engine, story)
+
+
 def test_requests_of_every_kind_share_the_engine(engine: Any, adapter: Path) -> None:
     async def story(post: Ask) -> None:
         await post("load_lora_adapter", lora_name="mdl_1", lora_path=str(adapter))

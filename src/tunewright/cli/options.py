@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -129,6 +130,8 @@ def _flag(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     elif kind is not bool:
         options |= {"type": kind, "multiple": many}
     short = (field.json_schema_extra or {}) if not callable(field.json_schema_extra) else {}
+    if short.get("split"):
+        options["callback"] = _split
     flags = [str(short["flag"]), flag] if "flag" in short else [flag]
     return click.option(*flags, _KNOB + name.replace(".", "__"), **options)
 
@@ -152,6 +155,15 @@ def _click_type(annotation: Any) -> tuple[Any, bool]:
     if origin is dict:
         return dict, False
     return annotation, False
+
+
+def _split(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """One value is a list with commas between; several values are taken as they are."""
+    if len(values) != 1:
+        return values
+    return tuple(part.strip() for part in re.split("[,，]", values[0]))
 
 
 def _pairs(

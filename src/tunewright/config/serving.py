@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
+
+MOST_CHOICES = 1000
+"""Choices that an answer can be held to."""
 
 
 class GenerationConfig(StageConfig):
@@ -20,6 +25,20 @@ class GenerationConfig(StageConfig):
     """Makes a draw repeatable."""
     stop: tuple[str, ...] = Field(default=(), max_length=4)
     """Texts that end the answer; they are not part of it."""
+    choices: tuple[str, ...] = Field(
+        default=(), max_length=MOST_CHOICES, json_schema_extra={"split": True}
+    )
+    """The answer is one of these texts, whole whatever max_new_tokens says: a,b,c."""
+
+    @model_validator(mode="after")
+    def _choices_stand(self) -> Self:
+        if self.choices and self.stop:
+            raise ValueError("choices and stop exclude each other; give one of them")
+        if not all(text.strip() for text in self.choices):
+            raise ValueError("a choice cannot be empty")
+        if twice := {text for text in self.choices if self.choices.count(text) > 1}:
+            raise ValueError(f"choices: {min(twice)!r} is named twice")
+        return self
 
 
 class ServeConfig(StageConfig):

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from tunewright.config.serving import GenerationConfig
 from tunewright.deployment.scheduler import Job, Piece
+from tunewright.model.choices import confined
 from tunewright.model.decoding import Batch
 from tunewright.model.rendering import Renderer
 from tunewright.model.sampling import draw
@@ -28,6 +29,7 @@ class _Row:
         self._count = 0
         self._ends = renderer.eos_ids
         self._growth = TextGrowth(renderer.decode, job.settings.stop)
+        self.walk = job.choices.walk() if job.choices else None
 
     def take(self, token: int) -> None:
         """Note a drawn token and send what it makes certain."""
@@ -40,7 +42,9 @@ class _Row:
         else:
             text = self._growth.add(token)
             reason = "stop" if self._growth.stopped else None
-        if reason is None and self._count >= self.job.settings.max_new_tokens:
+        if self.walk is not None:
+            reason = "stop" if self.walk.take(token) else None
+        elif reason is None and self._count >= self.job.settings.max_new_tokens:
             reason = "length"
         if reason is not None:
             text += self._growth.finish()
@@ -102,6 +106,7 @@ class BatchGroup:
 
 def _take(rows: Sequence[_Row], logits: Tensor) -> None:
     """Draw each live row's next token from its logits (rows, vocab)."""
+    logits = confined(logits, [row.walk for row in rows])
     alike: dict[tuple[float, float], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         if not row.ended:

@@ -6,9 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic_core
 from starlette.applications import Starlette
@@ -23,6 +23,9 @@ from tunewright.deployment.replies import ReplyWriter, RequestError, usage
 from tunewright.deployment.scheduler import Group, Job, Piece, Scheduler
 from tunewright.deployment.streaming import EventStream, unless_gone
 
+if TYPE_CHECKING:
+    from tunewright.model.choices import Choices  # loads torch; a served base brings its own
+
 
 class ServedBase(Protocol):
     """A loaded base as the routes need it."""
@@ -31,6 +34,10 @@ class ServedBase(Protocol):
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""
+        ...
+
+    def choices(self, texts: Sequence[str]) -> Choices:
+        """What an answer can be held to."""
         ...
 
     def open_group(self, adapter: str | None) -> Group:
@@ -95,7 +102,11 @@ class EngineRoutes:
         # A long prompt takes a while to render; other requests must not wait for it.
         prompt = await asyncio.to_thread(self._base.prompt_ids, chat.conversation())
         room = self._base.context_length - len(prompt)
-        if room < 1:
+        settings = chat.generation(room)
+        choices = None
+        if settings.choices:
+            choices = await asyncio.to_thread(self._base.choices, settings.choices)
+        if room < (choices.longest if choices else 1):
             raise RequestError(
                 400,
                 f"the messages take {len(prompt)} tokens and leave no room for an answer in this"
@@ -105,9 +116,10 @@ class EngineRoutes:
             )
         job = Job(
             prompt=prompt,
-            settings=chat.generation(room),
+            settings=settings,
             adapter=None if chat.model == BASE_NAME else chat.model,
             loop=asyncio.get_running_loop(),
+            choices=choices,
         )
         self._scheduler.submit(job)
         return job

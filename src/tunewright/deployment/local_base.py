@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -11,6 +12,7 @@ from tunewright.core.settings import answering_precision
 from tunewright.deployment.decoding import BatchGroup
 from tunewright.deployment.scheduler import Group
 from tunewright.model.adapters import load_adapter, load_foundation, set_active, unload
+from tunewright.model.choices import Choices
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Foundation
 from tunewright.model.rendering import Renderer
@@ -43,6 +45,14 @@ class LocalBase:
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""
         return self._renderer.prompt_ids(conversation)
+
+    def choices(self, texts: Sequence[str]) -> Choices:
+        """What an answer can be held to.
+
+        Raises:
+            InputError: the base cannot tell them apart.
+        """
+        return Choices(texts, self._renderer)
 
     def open_group(self, adapter: str | None) -> Group:
         """A batch that is answered with an adapter, or with the bare base."""

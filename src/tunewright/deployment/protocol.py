@@ -172,6 +172,8 @@ class ChatRequest(_Strict):
     """Makes a draw repeatable."""
     stop: Stops = Field(default=[], max_length=4)
     """Texts that end the answer; they are not part of it."""
+    guided_choice: Annotated[list[ShortText], Field(min_length=1, max_length=256)] | None = None
+    """The answer is one of these texts; vLLM's name, which clients put into extra_body."""
     stream: bool | None = None
     """Send the answer as server-sent events while it is made."""
     stream_options: StreamOptions | None = None
@@ -206,11 +208,24 @@ class ChatRequest(_Strict):
             request = cls.model_validate(_without_neutral(values))
         except ValidationError as error:
             raise _refusal(error) from None
+        request._check_choices()
         if request.stream_options is not None and not request.stream:
             raise RequestError(
                 400, "stream_options is only allowed with stream=true", param="stream_options"
             )
         return request
+
+    def _check_choices(self) -> None:
+        choices = self.guided_choice or []
+        problem = None
+        if choices and self.stop:
+            problem = "guided_choice and stop exclude each other"
+        elif not all(text.strip() for text in choices):
+            problem = "guided_choice: a choice cannot be empty"
+        elif len(set(choices)) < len(choices):
+            problem = "guided_choice names a choice twice"
+        if problem:
+            raise RequestError(400, problem, param="guided_choice", code="invalid_value")
 
     def conversation(self) -> Conversation:
         """The messages as the model sees them; leading system messages become one.
@@ -255,6 +270,7 @@ class ChatRequest(_Strict):
         # A share of nothing still holds the likeliest token: OpenAI's top_p=0 is greedy.
         temperature = (self.temperature or 0.0) if top_p > 0 else 0.0
         return GenerationConfig(
+            choices=tuple(self.guided_choice or ()),
             max_new_tokens=max(1, min(wanted, room)),
             temperature=temperature,
             top_p=top_p or 1.0,

@@ -13,11 +13,14 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import TunewrightError
 from tunewright.deployment.replies import RequestError
+
+if TYPE_CHECKING:
+    from tunewright.model.choices import Choices  # loads torch, which this module needs not
 
 T = TypeVar("T")
 MAX_ROWS = 16
@@ -43,12 +46,16 @@ class Piece:
 
 @dataclass(eq=False)
 class Job:
-    """One request: the prompt's token ids, how to answer, and where the pieces go."""
+    """One request: the prompt's token ids, how to answer, and where the pieces go.
+
+    ``choices`` are the texts that the answer may be, where it is held to some.
+    """
 
     prompt: list[int]
     settings: GenerationConfig
     adapter: str | None
     loop: asyncio.AbstractEventLoop
+    choices: Choices | None = None
     pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
     cancelled: threading.Event = field(default_factory=threading.Event)
 

@@ -18,6 +18,7 @@ from tunewright.core.settings import answering_precision
 from tunewright.core.store import Store
 from tunewright.model.adapters import load_adapter, load_foundation, set_active
 from tunewright.model.catalog import Base
+from tunewright.model.choices import Choices, Walk, confined
 from tunewright.model.decoding import Batch
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved, resolve
@@ -30,12 +31,17 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Answer:
-    """What a responder said; ``completion_tokens`` counts the end token too."""
+    """What a responder said.
+
+    ``completion_tokens`` counts the end token too, unless nothing else could have followed.
+    ``probability`` is that of the answer among the choices that it was held to, if it was.
+    """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
+    probability: float | None = None
 
 
 class Responder(Protocol):
@@ -73,6 +79,7 @@ class _Row:
     limit: int
     chance: random.Random
     growth: TextGrowth | None
+    walk: Walk | None = None
     tokens: list[int] = field(default_factory=list)
     reason: Literal["stop", "length"] | None = None
 
@@ -85,6 +92,8 @@ class _Row:
         elif self.growth is not None:
             piece = self.growth.add(token)
             self.reason = "stop" if self.growth.stopped else None
+        if self.walk is not None and self.walk.take(token):
+            self.reason = "stop"
         if self.reason is None and len(self.tokens) >= self.limit:
             self.reason = "length"
         if self.reason is not None and self.growth is not None:
@@ -137,9 +146,13 @@ class TextModel:
             batch_size: most rows that are decoded together.
 
         Raises:
-            InputError: a prompt that leaves no room for an answer.
+            InputError: a prompt that leaves no room for an answer, or choices that the base
+                cannot tell apart.
         """
-        rows = [self._row(i, c, config, bool(config.stop)) for i, c in enumerate(conversations)]
+        choices = self._choices(config)
+        rows = [
+            self._row(i, c, config, choices, bool(config.stop)) for i, c in enumerate(conversations)
+        ]
         done = 0
         for row, _ in self._decode(rows, config, batch_size):
             if row.reason is not None:
@@ -154,9 +167,9 @@ class TextModel:
         """Yield the answer's text as it becomes certain; the generator returns the Answer.
 
         Raises:
-            InputError: a prompt that leaves no room for an answer.
+            InputError: as for ``answer``.
         """
-        row = self._row(0, conversation, config, True)
+        row = self._row(0, conversation, config, self._choices(config), True)
         return self._stream(row, config)
 
     def _stream(self, row: _Row, config: GenerationConfig) -> Generator[str, None, Answer]:
@@ -165,12 +178,20 @@ class TextModel:
                 yield piece
         return self._finished(row)
 
+    def _choices(self, config: GenerationConfig) -> Choices | None:
+        return Choices(config.choices, self.renderer) if config.choices else None
+
     def _row(
-        self, index: int, conversation: Conversation, config: GenerationConfig, watched: bool
+        self,
+        index: int,
+        conversation: Conversation,
+        config: GenerationConfig,
+        choices: Choices | None,
+        watched: bool,
     ) -> _Row:
         prompt = self.renderer.prompt_ids(conversation)
         room = self.renderer.context_length - len(prompt)
-        if room < 1:
+        if room < (1 if choices is None else choices.longest):
             raise InputError(
                 f"conversation {index + 1} takes {len(prompt)} tokens;"
                 f" {self.base.name} holds {self.renderer.context_length} with the answer",
@@ -180,18 +201,22 @@ class TextModel:
         return _Row(
             index=index,
             prompt=prompt,
-            limit=min(config.max_new_tokens, room),
+            limit=room if choices else min(config.max_new_tokens, room),
             chance=random.Random(seed),
             growth=TextGrowth(self.renderer.decode, config.stop) if watched else None,
+            walk=choices.walk() if choices else None,
         )
 
     def _finished(self, row: _Row) -> Answer:
-        if row.growth is not None:
+        if row.walk is not None:
+            text = row.walk.text or ""
+        elif row.growth is not None:
             text = row.growth.text
         else:
             ended = row.tokens[-1] in self.renderer.eos_ids
             text = self.renderer.decode(row.tokens[:-1] if ended else row.tokens)
-        return Answer(text, len(row.prompt), len(row.tokens), row.reason or "stop")
+        probability = None if row.walk is None else row.walk.probability
+        return Answer(text, len(row.prompt), len(row.tokens), row.reason or "stop", probability)
 
     def _decode(
         self, rows: Sequence[_Row], config: GenerationConfig, batch_size: int
@@ -216,9 +241,12 @@ class TextModel:
                 fresh = running
                 self._shared.activate(self._adapter)
                 logits = batch.step([row.tokens[-1] for row in running])
-            tokens = draw(logits, config, [row.chance for row in fresh])
-            for row, token in zip(fresh, tokens, strict=True):
+            confined_logits = confined(logits, [row.walk for row in fresh])
+            tokens = draw(confined_logits, config, [row.chance for row in fresh])
+            for place, (row, token) in enumerate(zip(fresh, tokens, strict=True)):
                 if row.reason is None:
+                    if row.walk is not None:
+                        row.walk.weigh(logits[place], token)
                     yield row, row.take(token, ends)
             running = _compact(batch, running)
 
