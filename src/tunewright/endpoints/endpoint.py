@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
@@ -68,6 +68,7 @@ class Endpoint:
         schema: of a reply, for structured output.
         stopping: set when waiting requests are to give up.
         dialect: the form that the endpoint is known to understand.
+        extra: fields of every chat request besides those of the dialect.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class Endpoint:
         schema: dict[str, Any],
         stopping: asyncio.Event,
         dialect: Dialect | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         self._address = address
         self._config = config
         self._schema = schema
+        self._extra = dict(extra or {})
         self._stopping = stopping
         self.dialect = dialect or Dialect()
         """The form that the endpoint has been found to understand."""
@@ -112,7 +115,7 @@ class Endpoint:
         """
 
         def body(dialect: Dialect) -> dict[str, Any]:
-            return dialect.body(messages, wanted, self._config, self._schema)
+            return self._extra | dialect.body(messages, wanted, self._config, self._schema)
 
         dialect, reply = await self._ask(self._address.url, body, lambda data: _read(data, wanted))
         if dialect.many and len(reply.texts) < wanted:
