@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -112,6 +113,8 @@ class Terminal:
     def paused(self) -> Iterator[None]:
         """Without the live line, so that a question can be asked."""
         self._progress.stop()
+        # Polars installs a handler after which reading goes on: Ctrl-C would wait for Enter.
+        signal.siginterrupt(signal.SIGINT, True)
         try:
             yield
         finally:
