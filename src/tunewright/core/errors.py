@@ -53,6 +53,10 @@ class TrainingError(TunewrightError):
     """A run stopped by itself: non-finite loss, changed data on resume, no usable checkpoint."""
 
 
+class LeaseLost(TunewrightError):  # noqa: N818 - it is no fault
+    """The job that a process worked on is another's by now; nothing was written."""
+
+
 class ServingError(TunewrightError):
     """An engine or a port that could not be started, or stopped answering."""
 

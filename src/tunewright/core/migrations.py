@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 Step = Callable[[Connection], None]
 
@@ -27,7 +27,58 @@ def _first_tables(connection: Connection) -> None:
     connection.execute(text("CREATE INDEX lineage_by_parent ON lineage (parent)"))
 
 
-STEPS: tuple[Step, ...] = (_first_tables,)
+def _projects_and_queue(connection: Connection) -> None:
+    """Whom records belong to; jobs, what they told, and requests that made something."""
+    connection.execute(text("ALTER TABLE records ADD COLUMN project VARCHAR(64)"))
+    connection.execute(text("CREATE INDEX records_by_project ON records (kind, project, id)"))
+    connection.execute(
+        text(
+            "CREATE TABLE queue (id VARCHAR(64) PRIMARY KEY, kind VARCHAR(32) NOT NULL,"
+            " project VARCHAR(64) NOT NULL, priority INTEGER NOT NULL,"
+            " state VARCHAR(16) NOT NULL, asked VARCHAR(16), attempts INTEGER NOT NULL,"
+            " token INTEGER NOT NULL, owner VARCHAR(255), lease_until DOUBLE PRECISION,"
+            " not_before DOUBLE PRECISION NOT NULL, payload TEXT NOT NULL, error TEXT,"
+            " created DOUBLE PRECISION NOT NULL, started DOUBLE PRECISION,"
+            " finished DOUBLE PRECISION)"
+        )
+    )
+    connection.execute(text("CREATE INDEX queue_by_state ON queue (state, kind, not_before)"))
+    connection.execute(text("CREATE INDEX queue_by_project ON queue (project, state, started)"))
+    connection.execute(
+        text(
+            "CREATE TABLE job_events (sequence INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " job VARCHAR(64) NOT NULL, created DOUBLE PRECISION NOT NULL,"
+            " level VARCHAR(8) NOT NULL, type VARCHAR(16) NOT NULL, message TEXT NOT NULL,"
+            " data TEXT, checkpoint INTEGER, UNIQUE (job, checkpoint))"
+        )
+    )
+    connection.execute(text("CREATE INDEX job_events_by_job ON job_events (job, sequence)"))
+    connection.execute(
+        text(
+            "CREATE TABLE requests (digest VARCHAR(64) PRIMARY KEY, made VARCHAR(64) NOT NULL,"
+            " attempt INTEGER NOT NULL, created DOUBLE PRECISION NOT NULL)"
+        )
+    )
+
+
+STEPS: tuple[Step, ...] = (_first_tables, _projects_and_queue)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether there is nothing to migrate; looking takes no lock.
+
+    Raises:
+        RuntimeError: when the database is newer than this program.
+    """
+    return inspect(connection).has_table("schema_version") and _version(connection) == len(STEPS)
+
+
+def _version(connection: Connection) -> int:
+    found = connection.execute(text("SELECT MAX(version) FROM schema_version")).scalar()
+    version = int(found or 0)
+    if version > len(STEPS):
+        raise RuntimeError(f"schema version {version} is newer than this program knows")
+    return version
 
 
 def migrate(connection: Connection) -> int:
@@ -37,10 +88,7 @@ def migrate(connection: Connection) -> int:
         RuntimeError: when the database is newer than this program.
     """
     connection.execute(text("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"))
-    found = connection.execute(text("SELECT MAX(version) FROM schema_version")).scalar()
-    version = int(found or 0)
-    if version > len(STEPS):
-        raise RuntimeError(f"schema version {version} is newer than this program knows")
+    version = _version(connection)
     for number, step in enumerate(STEPS[version:], start=version + 1):
         step(connection)
         connection.execute(text("INSERT INTO schema_version VALUES (:n)"), {"n": number})

@@ -11,17 +11,25 @@ from tunewright.core.messages import RowKind
 
 
 class Record(BaseModel):
-    """What all records share. ``id`` is ``<prefix>_<12 hex digits>``."""
+    """What all records share. ``id`` is ``<prefix>_<12 hex digits>``.
+
+    Of ``timed`` kinds it is prefix, ``joint`` and 24 digits that begin with the time: their lists
+    are in the order of ids, so that a cursor means the same when what it names is gone.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: ClassVar[str]
     prefix: ClassVar[str]
     folder: ClassVar[str]
+    joint: ClassVar[str] = "_"
+    timed: ClassVar[bool] = False
 
     id: str
     created: float = Field(default_factory=time.time)
     version: str = ""
+    project: str | None = None
+    """Whom it belongs to; None for what was made on this machine's command line."""
 
     def parents(self) -> tuple[str, ...]:
         """Ids of the records that this one was made from."""
@@ -51,6 +59,8 @@ class Dataset(Record):
     tokens: dict[str, Any]
     """Token-length summary under ``base``: ``{p5, p50, p95, max, total, supervised,
     measured}``; rows beyond the measured ones count with estimates."""
+    labels: tuple[str, ...] = ()
+    """The classes, where every row is a text with its class; answers are one of them."""
 
 
 RunState = Literal["running", "succeeded", "failed", "stopped"]
@@ -99,6 +109,10 @@ class Model(Record):
     folded: tuple[str, ...] = ()
     """Ids of the tuned models below it that are part of its base, oldest first; a parent whose
     own adapter went on being trained is not among them."""
+    method: str | None = None
+    """How it was trained; None for models of versions that did not note it."""
+    labels: tuple[str, ...] = ()
+    """The classes of the dataset that it learnt, where that has some."""
 
     def parents(self) -> tuple[str, ...]:
         return tuple(
@@ -130,6 +144,9 @@ class Evaluation(Record):
     """``{responder: share of the general probe answered right}``, empty when not asked for."""
     gates: dict[str, Any]
     """``{gate: {passed: bool or None, evidence: str, prescription: str}}``."""
+    classes: dict[str, Any] = Field(default_factory=dict)
+    """Of a dataset with labels: ``{labels: [...], responders: {name: {accuracy, macro_f1,
+    by_label: {label: {precision, recall, f1, rows}}, matrix: [[...]]}}}``, see ``evaluation``."""
     verdict: Verdict
     report: str
     """Path of the HTML report, relative to the record's folder."""
@@ -139,4 +156,100 @@ class Evaluation(Record):
         return (self.dataset, *self.model_ids)
 
 
-RECORDS: tuple[type[Record], ...] = (Dataset, Run, Model, Evaluation)
+class File(Record):
+    """A file that a client uploaded, or that a job made; the folder holds ``content``."""
+
+    kind: ClassVar[str] = "file"
+    prefix: ClassVar[str] = "file"
+    folder: ClassVar[str] = "files"
+    joint: ClassVar[str] = "-"
+    timed: ClassVar[bool] = True
+
+    name: str
+    """As the client called it; no path."""
+    purpose: str
+    bytes: int
+    sha256: str
+    expires: float | None = None
+    """Unix time from which on it is gone, or None."""
+
+
+UploadState = Literal["pending", "completed", "cancelled"]
+
+
+class Upload(Record):
+    """A large file on its way in parts; the folder holds ``<part id>`` files until it is whole."""
+
+    kind: ClassVar[str] = "upload"
+    prefix: ClassVar[str] = "upload"
+    folder: ClassVar[str] = "uploads"
+    timed: ClassVar[bool] = True
+
+    name: str
+    purpose: str
+    bytes: int
+    expires: float
+    file_seconds: int | None = None
+    """How long the file is to live once it is whole, or None."""
+    state: UploadState = "pending"
+    file: str | None = None
+    """Id of the file, once whole."""
+
+
+class FineTuningJob(Record):
+    """A request for a tuned model by OpenAI's API; where it stands is in the queue.
+
+    Its worker alone changes it; the folder holds the worker's log.
+    """
+
+    kind: ClassVar[str] = "job"
+    prefix: ClassVar[str] = "ftjob"
+    folder: ClassVar[str] = "jobs"
+    joint: ClassVar[str] = "-"
+    timed: ClassVar[bool] = True
+
+    model: str
+    """The public name to start from, as asked for."""
+    start: str
+    """What that name stood for: a base as ``resolve_base`` knows it, or a model's id."""
+    training_file: str
+    validation_file: str | None = None
+    method: str
+    """As OpenAI calls it: supervised, dpo or reinforcement."""
+    hyperparameters: dict[str, Any]
+    """As asked for, ``auto`` where the run chooses; once it began, what it chose."""
+    suffix: str | None = None
+    seed: int
+    metadata: dict[str, str] | None = None
+    recipe: dict[str, Any]
+    """Options of the run but its dataset, as they were given."""
+    checks: dict[str, Any]
+    """What the data gate is to do about what it finds."""
+    options: dict[str, Any] | None = None
+    """Our own options, as asked for."""
+    dataset: str | None = None
+    run: str | None = None
+    fine_tuned_model: str | None = None
+    trained_tokens: int | None = None
+    result_files: tuple[str, ...] = ()
+    estimated_finish: float | None = None
+
+
+class CheckpointPermission(Record):
+    """Leave for another project to use a model or checkpoint."""
+
+    kind: ClassVar[str] = "checkpoint permission"
+    prefix: ClassVar[str] = "cp"
+    folder: ClassVar[str] = "permissions"
+    timed: ClassVar[bool] = True
+
+    checkpoint: str
+    """Public name of the model or checkpoint."""
+    grantee: str
+    """The project that may use it."""
+
+
+RECORDS: tuple[type[Record], ...] = (
+    *(Dataset, Run, Model, Evaluation),
+    *(File, Upload, FineTuningJob, CheckpointPermission),
+)

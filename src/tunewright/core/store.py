@@ -7,40 +7,71 @@ import json
 import os
 import secrets
 import shutil
+import sqlite3
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from tunewright import __version__
-from tunewright.core.errors import InputError, NotFoundError, StorageError
+from tunewright.core.errors import InputError, LeaseLost, NotFoundError, StorageError
 from tunewright.core.files import disk_errors, fsync_folder, fsync_tree
-from tunewright.core.migrations import migrate
+from tunewright.core.migrations import is_current, migrate
 from tunewright.core.records import RECORDS, Record
 from tunewright.core.settings import Settings, read_settings
 
 R = TypeVar("R", bound=Record)
 _TEMPORARY = ".tmp-"
+_LOCK_SECONDS = 120.0
+_LOCK_LOOK = 0.05
+
+
+class Lease(NamedTuple):
+    """A job of the queue, and the token under which one worker may work on it."""
+
+    job: str
+    token: int
 
 
 class Store:
-    """One home directory. Nothing is created before the first write."""
+    """One home directory. Nothing is created before the first write.
 
-    def __init__(self, home: Path | None = None, settings: Settings | None = None) -> None:
+    Args:
+        home: the directory; the environment decides when it is not given.
+        settings: instead of those of the environment.
+        fence: every write first makes sure, in its own transaction, that this lease still holds.
+        project: whom the records added belong to, where they do not say so themselves.
+    """
+
+    def __init__(
+        self,
+        home: Path | None = None,
+        settings: Settings | None = None,
+        *,
+        fence: Lease | None = None,
+        project: str | None = None,
+    ) -> None:
         self.settings = settings or read_settings(home)
         self.home = self.settings.home
+        self.project = project
+        self._fence = fence
         self._database = self.home / "tunewright.db"
         self._engine: Engine | None = None
+        self._opening = threading.Lock()
+        self._here = threading.local()
 
     # Records ---------------------------------------------------------------------------------
 
     @staticmethod
     def new_id(cls: type[Record]) -> str:
-        """A fresh id such as ``run_3f9c2a81b0de``."""
-        return f"{cls.prefix}_{secrets.token_hex(6)}"
+        """A fresh id such as ``run_3f9c2a81b0de``; those of timed kinds sort by their making."""
+        begin = f"{int(time.time() * 1000):012x}" if cls.timed else ""
+        return f"{cls.prefix}{cls.joint}{begin}{secrets.token_hex(6)}"
 
     def add(self, record: Record) -> None:
         """Make a record visible.
@@ -48,13 +79,15 @@ class Store:
         Raises:
             StorageError: when the database cannot be written; nothing is added.
         """
-        record = record.model_copy(update={"version": record.version or __version__})
+        made_by = {"version": record.version or __version__}
+        record = record.model_copy(update={**made_by, "project": record.project or self.project})
         values = {**self._columns(record), "kind": record.kind, "created": record.created}
-        with self._write() as connection:
+        values["project"] = record.project
+        with self.transaction() as connection:
             connection.execute(
                 text(
-                    "INSERT INTO records (id, kind, name, created, body)"
-                    " VALUES (:id, :kind, :name, :created, :body)"
+                    "INSERT INTO records (id, kind, name, project, created, body)"
+                    " VALUES (:id, :kind, :name, :project, :created, :body)"
                 ),
                 values,
             )
@@ -70,7 +103,7 @@ class Store:
         Raises:
             NotFoundError: when the record is not in the store.
         """
-        with self._write() as connection:
+        with self.transaction() as connection:
             done = connection.execute(
                 text("UPDATE records SET name = :name, body = :body WHERE id = :id"),
                 self._columns(record),
@@ -78,13 +111,21 @@ class Store:
             if done.rowcount != 1:
                 raise NotFoundError(f"no {record.kind} {record.id!r} in {self.home}")
 
-    def list(self, cls: type[R]) -> Sequence[R]:
-        """Every record of a kind, newest first."""
-        rows = self._read(
-            "SELECT body FROM records WHERE kind = :kind ORDER BY created DESC, id DESC",
+    def list(self, cls: type[R], project: str | None = None) -> Sequence[R]:
+        """Every record of a kind, newest first; of one project only, where one is named."""
+        rows = self.rows(
+            "SELECT body FROM records WHERE kind = :kind"
+            " AND (:project IS NULL OR project = :project) ORDER BY created DESC, id DESC",
             kind=cls.kind,
+            project=project,
         )
         return [cls.model_validate_json(row[0]) for row in rows]
+
+    def by_id(self, cls: type[R], record_id: str) -> R | None:
+        """The record of exactly this id."""
+        query = "SELECT body FROM records WHERE id = :id AND kind = :kind"
+        rows = self.rows(query, id=record_id, kind=cls.kind)
+        return cls.model_validate_json(rows[0][0]) if rows else None
 
     def find(self, cls: type[R], reference: str) -> R | None:
         """The record by id, name (the newest of that name), unique id prefix, or ``latest``."""
@@ -117,7 +158,7 @@ class Store:
 
     def children(self, record_id: str) -> Sequence[str]:
         """Ids of the records made from this one."""
-        rows = self._read("SELECT child FROM lineage WHERE parent = :parent", parent=record_id)
+        rows = self.rows("SELECT child FROM lineage WHERE parent = :parent", parent=record_id)
         return [str(row[0]) for row in rows]
 
     def delete(self, cls: type[Record], reference: str) -> None:
@@ -133,7 +174,7 @@ class Store:
                 f"{cls.kind} {record.id} is still needed by {', '.join(children)}",
                 "Delete those first.",
             )
-        with self._write() as connection:
+        with self.transaction() as connection:
             connection.execute(text("DELETE FROM records WHERE id = :id"), {"id": record.id})
             connection.execute(text("DELETE FROM lineage WHERE child = :id"), {"id": record.id})
         shutil.rmtree(self.folder(cls, record.id), ignore_errors=True)
@@ -168,6 +209,7 @@ class Store:
                 temporary.mkdir()
                 yield temporary
                 fsync_tree(temporary)
+                self.require_lease()
                 # Left by a kill between this rename and the row: unseen, so replaceable.
                 shutil.rmtree(final, ignore_errors=True)
                 temporary.rename(final)
@@ -188,36 +230,86 @@ class Store:
         body = json.dumps(record.model_dump(mode="json"), ensure_ascii=False)
         return {"id": record.id, "name": getattr(record, "name", None), "body": body}
 
-    def _connect(self) -> Engine:
-        if self._engine is None:
-            with disk_errors(self.home):
-                self.home.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(f"sqlite:///{self._database}", connect_args={"timeout": 30})
-            event.listen(engine, "connect", _durable)
-            with self._translated(), engine.begin() as connection:
-                try:
-                    migrate(connection)
-                except RuntimeError as error:
-                    raise InputError(f"{self._database}: {error}", "Update Tunewright.") from None
-            self._engine = engine
-        return self._engine
-
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._translated(), self._connect().begin() as connection:
-            yield connection
+    def transaction(self) -> Iterator[Connection]:
+        """One write transaction, all or nothing; this thread's writes inside it are part of it.
 
-    def _read(self, query: str, **values: Any) -> Sequence[Any]:
+        Raises:
+            LeaseLost: the store's fence does not hold any more; nothing is written.
+            StorageError: when the database cannot be written; nothing is written.
+        """
+        joined: Connection | None = getattr(self._here, "connection", None)
+        if joined is not None:
+            yield joined
+            return
+        engine = self._connect().execution_options(immediate=True)
+        with self._translated(), engine.begin() as connection:
+            self._check_fence(connection)
+            self._here.connection = connection
+            try:
+                yield connection
+            finally:
+                self._here.connection = None
+
+    def require_lease(self) -> None:
+        """Make sure that the fence, if there is one, still holds.
+
+        Raises:
+            LeaseLost: it does not.
+        """
+        if self._fence is not None:
+            with self.transaction():
+                return
+
+    def rows(self, query: str, **values: Any) -> Sequence[Any]:
+        """The rows of a SELECT; none before the database exists."""
+        joined: Connection | None = getattr(self._here, "connection", None)
+        if joined is not None:
+            return joined.execute(text(query), values).all()
         if self._engine is None and not self._database.exists():
             return []
         with self._translated(), self._connect().connect() as connection:
             return connection.execute(text(query), values).all()
 
+    def _check_fence(self, connection: Connection) -> None:
+        if self._fence is None:
+            return
+        found = connection.execute(
+            text("SELECT 1 FROM queue WHERE id = :id AND token = :token AND state = 'running'"),
+            {"id": self._fence.job, "token": self._fence.token},
+        ).first()
+        if found is None:
+            raise LeaseLost(f"job {self._fence.job} is another worker's by now, or ended")
+
+    def _connect(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = self._open()
+            return self._engine
+
+    def _open(self) -> Engine:
+        with disk_errors(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+        waiting = {"timeout": _LOCK_SECONDS}
+        engine = create_engine(f"sqlite:///{self._database}", connect_args=waiting)
+        event.listen(engine, "connect", _durable)
+        event.listen(engine, "begin", _begin)
+        with self._translated():
+            try:
+                with engine.connect() as connection:
+                    current = is_current(connection)
+                if not current:
+                    with engine.execution_options(immediate=True).begin() as connection:
+                        migrate(connection)
+            except RuntimeError as error:
+                raise InputError(f"{self._database}: {error}", "Update Tunewright.") from None
+        return engine
+
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (OperationalError, DBAPIError) as error:
+        except DBAPIError as error:
             raise StorageError(
                 f"database {self._database}: {error.orig}",
                 "Nothing was changed. Check free space and permissions of the home folder.",
@@ -225,10 +317,26 @@ class Store:
 
 
 def _durable(connection: Any, _: Any) -> None:
+    # Transactions begin when we say so: a writer that reads first must not be overtaken.
+    connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError:
+            # The first processes of a home; SQLite does not wait by itself here.
+            if time.monotonic() > end:
+                raise
+            time.sleep(_LOCK_LOOK)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("immediate", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 def _sweep(folder: Path) -> None:
