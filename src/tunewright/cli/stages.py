@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tunewright import jobs
 from tunewright.cli.display import Terminal, seconds, size
@@ -17,6 +18,8 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.errors import ConfigError
 from tunewright.core.records import Evaluation, Model, Run
 from tunewright.core.store import Store
+
+_MOST_LABELS = 10  # that a confusion matrix shows on a terminal
 
 
 @click.command(epilog="Example: tunewright train --dataset latest --base nano --set lora.rank=8")
@@ -84,7 +87,8 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
     terminal.console.print(f"Report: {report}", markup=False)
     common.finish(
         {"evaluation": record.id, "scores": record.scores, "deltas": record.deltas,
-         "intervals": record.intervals, "general": record.general, "gates": record.gates,
+         "intervals": record.intervals, "general": record.general, "classes": record.classes,
+         "gates": record.gates,
          "verdict": record.verdict, "report": report}
     )  # fmt: skip
     if record.verdict == "fail":
@@ -123,12 +127,38 @@ def print_scores(record: Evaluation, console: Console) -> None:
         shares = [percent(record.general[model]) for model in record.models]
         table.add_row("general probe", "all", *shares, "")
     console.print(table, soft_wrap=False)
+    for shown in class_tables(record):
+        console.print(shown, soft_wrap=False)
     for name, gate in record.gates.items():
         mark = {True: "pass", False: "FAIL", None: "open"}[gate["passed"]]
         console.print(f"  {mark}  {name}: {gate['evidence']}", markup=False)
         if gate["passed"] is not True and gate["prescription"]:
             console.print(f"        {gate['prescription']}", markup=False)
     console.print(f"Verdict: {record.verdict}")
+
+
+def class_tables(record: Evaluation) -> list[Table]:
+    """Accuracy and macro-F1 of answers that are classes, and the last model's confusion matrix."""
+    if not record.classes:
+        return []
+    labels, found = record.classes["labels"], record.classes["responders"]
+    scores = Table(title=f"{len(labels)} classes")
+    for heading in ("", *found):
+        scores.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    for name, title in (("accuracy", "accuracy"), ("macro_f1", "macro-F1")):
+        scores.add_row(title, *(percent(one[name]) for one in found.values()))
+    last = record.models[-1]
+    if len(labels) > _MOST_LABELS:
+        return [scores]
+    matrix = Table(title=f"{last}: true class by row, answer by column")
+    matrix.add_column("", overflow="fold")
+    strays = any(row[-1] for row in found[last]["matrix"])
+    for heading in (*labels, *(["no label"] if strays else [])):
+        matrix.add_column(Text(heading), justify="right", overflow="fold")
+    for label, row in zip(labels, found[last]["matrix"], strict=True):
+        counts = row if strays else row[:-1]
+        matrix.add_row(Text(label), *(str(count) if count else "·" for count in counts))
+    return [scores, matrix]
 
 
 def _difference(record: Evaluation, metric: str, name: str) -> str:

@@ -18,6 +18,8 @@ class EvaluateConfig(StageConfig):
     """Also ask the general probe, to see what was forgotten."""
     limit: int | None = Field(default=None, ge=1)
     """Ask only the first n test rows (evenly over the slices)."""
+    constrained: bool = True
+    """Hold answers to the dataset's labels, where every row of it is a text with its label."""
     max_new_tokens: int = Field(default=128, ge=1, le=8192)
     """Longest answer, in tokens."""
     batch_size: int = Field(default=64, ge=1, le=4096)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.config.data import PrepareConfig
+from tunewright.config.serving import MOST_CHOICES
 from tunewright.core.errors import ConfigError, DataError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import digest
@@ -259,7 +260,16 @@ def _record(
         mixed=mixed,
         base=base.name,
         tokens=summary([length for _, length in prepared.kept]),
+        labels=_labels([draft for draft, _ in prepared.kept]),
     )
+
+
+def _labels(kept: list[Draft]) -> tuple[str, ...]:
+    """The classes, when the answer to every row is its class and they are not too many."""
+    if not all(draft.label is not None and draft.label == draft.answer for draft in kept):
+        return ()
+    found = sorted({draft.answer for draft in kept})
+    return tuple(found) if len(found) <= MOST_CHOICES else ()
 
 
 def _content_digest(

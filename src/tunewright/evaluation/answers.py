@@ -26,11 +26,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One answer with its value in 0..1 under every metric."""
+    """One answer with its value in 0..1 under every metric.
+
+    ``probability`` is that of the answer among the labels that it was held to, if it was.
+    """
 
     text: str
     finish_reason: str
     scores: dict[str, float]
+    probability: float | None = None
 
 
 def question_of(row: Row, id: str) -> Question:
@@ -80,6 +84,7 @@ def ask(
             answer.text,
             answer.finish_reason,
             score(answer.text, question.reference, answer.finish_reason),
+            answer.probability,
         )
         for question, answer in zip(questions, answers, strict=True)
     ]

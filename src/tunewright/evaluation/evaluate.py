@@ -22,6 +22,7 @@ from tunewright.core.store import Store
 from tunewright.evaluation import report as reports
 from tunewright.evaluation.answers import Question, Scored, ask, in_words, limited, question_of
 from tunewright.evaluation.beside import read_beside
+from tunewright.evaluation.classes import Classes, all_classes, classes_json
 from tunewright.evaluation.gates import Gate, gates_json, judge, verdict_of
 from tunewright.evaluation.lineage import Origin, curve_of, origin_of
 from tunewright.evaluation.probe import probe_path, read_probe
@@ -57,7 +58,8 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
     results, origins = _ask_all(config, store, dataset, test, listen)
     texts = Texts(store.settings.language)
     gates = judge(results, dataset, config, texts)
-    record = _record(config, dataset, results, origins, gates)
+    classes = all_classes(dataset.labels, results)
+    record = _record(config, dataset, results, origins, gates, classes)
     with store.stage(Evaluation, record.id) as folder:
         _write_outputs(folder / OUTPUTS, results.test)
         _write_outputs(folder / SEEN_OUTPUTS, results.seen)
@@ -65,7 +67,15 @@ def evaluate(config: EvaluateConfig, store: Store, listen: Listener = ignore) ->
             _write_outputs(folder / GENERAL_OUTPUTS, results.general)
         curves = [(o, c) for o in origins if o.run and (c := curve_of(store, o.run)) is not None]
         report = reports.Report(
-            record, results, gates, dataset, origins, curves, sha256_file(folder / OUTPUTS), beside
+            record,
+            results,
+            gates,
+            dataset,
+            origins,
+            curves,
+            sha256_file(folder / OUTPUTS),
+            beside,
+            classes,
         )
         write_text_atomic(folder / REPORT, reports.render(report, texts))
         write_json_atomic(folder / SUMMARY, reports.summary(report))
@@ -102,7 +112,8 @@ def test_questions(
 def read_outputs(folder: Path) -> list[dict[str, Any]]:
     """One dictionary per responder and test row, as written in ``outputs.jsonl``.
 
-    Keys: responder, row, slice, group, question, reference, answer, finish_reason, scores.
+    Keys: responder, row, slice, group, question, reference, answer, finish_reason, scores, and
+    probability where answers were held to labels.
     """
     with open(folder / OUTPUTS, encoding="utf-8") as file:
         return [json.loads(line) for line in file]
@@ -139,14 +150,18 @@ def _ask_all(
     general = read_probe(probe) if config.general else []
     seen = _seen_questions(store, dataset, config.seed)
     learners = {o.reference for o in origins[1:] if o.trained_on(dataset)}
-    generation = GenerationConfig(max_new_tokens=config.max_new_tokens)
+    free = GenerationConfig(max_new_tokens=config.max_new_tokens)
+    held = free.model_copy(update={"choices": dataset.labels if config.constrained else ()})
     answers: dict[str, dict[str, Sequence[Scored]]] = {"test": {}, "general": {}, "seen": {}}
     for reference, responder in _loaded(store, weights):
         sets = {"test": test, "general": general, "seen": seen if reference in learners else []}
-        questions = [question for asked in sets.values() for question in asked]
-        scored = ask(responder, questions, generation, config.batch_size, listen)
-        for name, asked in sets.items():
-            answers[name][reference], scored = scored[: len(asked)], scored[len(asked) :]
+        for names in (("test", "seen"), ("general",)) if held.choices else (tuple(sets),):
+            questions = [question for name in names for question in sets[name]]
+            how = free if names == ("general",) else held
+            scored = ask(responder, questions, how, config.batch_size, listen)
+            for name in names:
+                count = len(sets[name])
+                answers[name][reference], scored = scored[:count], scored[count:]
         del responder  # Its base makes room for the next one.
     results = gather(
         config,
@@ -178,6 +193,7 @@ def _record(
     results: Results,
     origins: Sequence[Origin],
     gates: Sequence[Gate],
+    classes: Mapping[str, Classes],
 ) -> Evaluation:
     return Evaluation(
         id=Store.new_id(Evaluation),
@@ -190,6 +206,7 @@ def _record(
         intervals=results.field_of("interval"),
         general=results.general_shares(),
         gates=gates_json(gates),
+        classes=classes_json(classes),
         verdict=verdict_of(gates),
         report=REPORT,
         model_ids=tuple(dict.fromkeys(o.model.id for o in origins if o.model is not None)),
@@ -201,7 +218,7 @@ def _write_outputs(path: Path, asked: Asked) -> None:
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         for responder, answers in asked.answers.items():
             for question, answer in zip(asked.questions, answers, strict=True):
-                line = {
+                line: dict[str, Any] = {
                     "responder": responder,
                     "row": question.id,
                     "slice": question.slice,
@@ -212,4 +229,6 @@ def _write_outputs(path: Path, asked: Asked) -> None:
                     "finish_reason": answer.finish_reason,
                     "scores": answer.scores,
                 }
+                if answer.probability is not None:
+                    line["probability"] = answer.probability
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

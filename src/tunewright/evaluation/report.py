@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,6 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.evaluation import page
 from tunewright.evaluation.beside import Beside
+from tunewright.evaluation.classes import Classes
+from tunewright.evaluation.confusion import class_rows, matrix
 from tunewright.evaluation.gates import Gate
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.results import ALL, Results
@@ -32,6 +34,8 @@ class Report:
     curves: Sequence[tuple[Origin, Curve]]
     outputs_sha256: str
     beside: Sequence[Beside] = ()
+    classes: Mapping[str, Classes] = field(default_factory=dict)
+    """By responder, for datasets with labels."""
 
 
 def render(report: Report, texts: Texts) -> str:
@@ -69,6 +73,8 @@ def _outcome(report: Report, texts: Texts) -> dict[str, Any]:
         },
         "metrics": page.metric_rows(results, texts),
         "answers": page.answer_rows(results, texts),
+        "class_scores": class_rows(report.classes, texts),
+        "matrices": [(name, matrix(one, texts)) for name, one in report.classes.items()],
     }
 
 

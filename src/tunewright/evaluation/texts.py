@@ -218,6 +218,37 @@ SENTENCES: Final = MappingProxyType(
         ),
         "all.metrics": ("All metrics", "全部指标"),
         "chart.scores": ("{metric}, with 95% intervals", "{metric}（含 95% 区间）"),
+        # Classes
+        "classes": ("Classes", "分类结果"),
+        "classes.lead": (
+            "Rows are the true class, columns the answer; the diagonal is right. {held}",
+            "每行是真实类别，每列是回答的类别，对角线为答对。{held}",
+        ),
+        "classes.held": (
+            "Answers were held to the {labels} labels of the dataset.",
+            "回答限定在数据集的 {labels} 个标签之内。",
+        ),
+        "classes.free": (
+            "Answers were not held to the labels.",
+            "回答未限定在标签之内。",
+        ),
+        "classes.accuracy": ("Accuracy", "准确率"),
+        "classes.accuracy.is": ("Share of the rows given their class.", "判对类别的行所占比例。"),
+        "classes.macro_f1": ("Macro-F1", "宏平均 F1"),
+        "classes.macro_f1.is": (
+            "Mean F1 of the classes, each counting the same however rare it is.",
+            "各类别 F1 的平均，稀少的类别同样计入。",
+        ),
+        "classes.true": ("True class", "真实类别"),
+        "classes.other": ("no label", "非标签"),
+        "classes.recall": ("Recall", "召回率"),
+        "classes.f1": ("F1", "F1"),
+        "classes.said": ("Answer", "回答"),
+        "classes.rows": ("Rows", "行数"),
+        "classes.mistakes": (
+            "Too many classes for a matrix; the most frequent mistakes instead.",
+            "类别太多，不便用矩阵表示；以下列出最常见的错误。",
+        ),
         # General probe
         "general": ("General ability, before and after", "通用能力：微调前后"),
         "general.lead": (

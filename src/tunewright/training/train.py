@@ -225,6 +225,8 @@ def _publish(session: Session, job: Job, state: TrainState) -> Model:
         step=step,
         parent=run.start,
         folded=run.folded,
+        method=job.config.method,
+        labels=store.get(Dataset, run.dataset).labels if job.config.method == "sft" else (),
     )
     with store.stage(Model, model.id) as folder:
         shutil.copytree(checkpoint.adapter, folder, dirs_exist_ok=True)
