@@ -9,6 +9,7 @@ from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.deployment.catalog import find_target, public_base_name, served_targets
 from tunewright.deployment.replies import RequestError
+from tunewright.model.tuners.files import head_file
 
 
 def add_model(store: Store, name: str, base: str = "nano", created: float = 1.0) -> Model:
@@ -45,6 +46,18 @@ def test_a_model_is_found_by_name_and_by_id_only(store: Store) -> None:
         with pytest.raises(RequestError) as caught:
             find_target(store, config, reference)
         assert (caught.value.status, caught.value.code) == (404, "model_not_found")
+
+
+def test_reward_models_are_not_served_and_asking_one_says_why(store: Store) -> None:
+    judge = add_model(store, "ft:nano:acme:judge:c3", base="/models/own")
+    head = head_file(store.folder(Model, judge.id))
+    head.parent.mkdir(parents=True)
+    head.write_bytes(b"")
+    assert judge.name not in [target.name for target in served_targets(store, ServeConfig())]
+    for reference in (judge.name, judge.id):
+        with pytest.raises(RequestError, match="reward model") as caught:
+            find_target(store, ServeConfig(), reference)
+        assert (caught.value.status, caught.value.code) == (400, "model_not_supported")
 
 
 def test_a_folders_path_stays_private(tmp_path: Path) -> None:

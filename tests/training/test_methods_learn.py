@@ -21,8 +21,10 @@ from tunewright.core.files import sha256_file
 from tunewright.core.messages import RowKind
 from tunewright.core.records import Dataset, Model, Run
 from tunewright.core.store import Store
+from tunewright.model.generation import load_many
 from tunewright.model.references import resolve
-from tunewright.model.reward import head_file, load_reward_model, score
+from tunewright.model.reward import load_reward_model, score
+from tunewright.model.tuners.files import head_file
 from tunewright.training.history import read_history
 from tunewright.training.train import resume, train
 
@@ -316,6 +318,11 @@ def test_only_reward_models_score(
         load_reward_model(resolve(store, answers.id), device, torch.float32)
     pairs = rows_of(store, "preference", 4)
     reward = train(recipe(dataset=pairs.id, method="reward", max_steps=1), store)
+    assert (reward.method, answers.method) == ("reward", "sft")
+    # Neither chat, nor evaluate, nor serve may take its adapter for one that answers.
+    with pytest.raises(ModelError, match="is a reward model") as refusal:
+        load_many(store, [str(tiny_base), reward.name])
+    assert str(tiny_base) in refusal.value.hint
     path = head_file(store.folder(Model, reward.id))
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ModelError):

@@ -60,6 +60,9 @@ def _print_run(model: Model, run: Run, console: Console) -> None:
         f"{seconds(done['first_step_seconds'])}, peak memory {size(done['peak_memory_bytes'])}"
     )
     console.print(f"  loss: training {done['train_loss']:.4f}{valid}")
+    if model.method == "reward":
+        console.print("  It gives answers a number; reinforcement learning can use it as a grader.")
+        return
     console.print(
         f"Next: tunewright evaluate --models {run.start or run.base} --models {model.name}",
         markup=False,

@@ -11,7 +11,7 @@ from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.model.references import foundation_name
-from tunewright.model.tuners.files import replaces_weights
+from tunewright.model.tuners.files import head_file, replaces_weights
 
 BUNDLED_BASE = "nano"
 
@@ -41,15 +41,23 @@ class Target:
 
 
 def served_targets(store: Store, config: ServeConfig) -> list[Target]:
-    """Tuned models, newest first, then bases; a name that is taken twice means the first."""
+    """Tuned models that answer, newest first, then bases.
+
+    A name that is taken twice means the first.
+    """
     models = store.list(Model)
     targets: dict[str, Target] = {}
-    for model in models:
+    for model in (model for model in models if not _scores(store, model)):
         targets.setdefault(model.name, _tuned(store, model))
     for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
         name = public_base_name(base)
         targets.setdefault(name, Target(name, name, base))
     return list(targets.values())
+
+
+def _scores(store: Store, model: Model) -> bool:
+    """Whether it is a reward model, which cannot answer."""
+    return head_file(store.folder(Model, model.id)).is_file()
 
 
 def _tuned(store: Store, model: Model) -> Target:
@@ -68,13 +76,20 @@ def find_target(store: Store, config: ServeConfig, name: str) -> Target:
     """What answers for a public name or a model's id.
 
     Raises:
-        RequestError: 404, with the nearest names.
+        RequestError: 404, with the nearest names; 400 for a reward model.
     """
     targets = served_targets(store, config)
     for target in targets:
         if name in (target.name, target.id):
             return target
     for model in store.list(Model):
+        if name in (model.name, model.id) and _scores(store, model):
+            raise RequestError(
+                400,
+                f"{model.name} is a reward model: it gives answers a number and writes none",
+                param="model",
+                code="model_not_supported",
+            )
         if name == model.id:
             return _tuned(store, model)
     known = [target.name for target in targets]

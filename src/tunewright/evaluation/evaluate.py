@@ -29,7 +29,7 @@ from tunewright.evaluation.probe import probe_path, read_probe
 from tunewright.evaluation.results import Asked, Results, gather
 from tunewright.evaluation.texts import Texts
 from tunewright.model.generation import TextModel, load_many
-from tunewright.model.references import Foundation, resolve
+from tunewright.model.references import Foundation, resolve_responder
 
 OUTPUTS = "outputs.jsonl"
 GENERAL_OUTPUTS = "general.jsonl"
@@ -144,7 +144,7 @@ def _ask_all(
     listen: Listener,
 ) -> tuple[Results, list[Origin]]:
     """Every responder's answers. All names are resolved before the first question is asked."""
-    weights = {name: resolve(store, name).foundation for name in config.models}
+    weights = {name: resolve_responder(store, name).foundation for name in config.models}
     origins = [origin_of(store, n, w.base.name, w.base.digest) for n, w in weights.items()]
     probe = probe_path(weights[config.models[0]].base.folder)
     general = read_probe(probe) if config.general else []

@@ -21,7 +21,7 @@ from tunewright.model.catalog import Base
 from tunewright.model.choices import Choices, Walk, confined
 from tunewright.model.decoding import Batch
 from tunewright.model.loading import pick_device, pick_dtype
-from tunewright.model.references import Resolved, resolve
+from tunewright.model.references import Resolved, resolve_responder
 from tunewright.model.rendering import Renderer
 from tunewright.model.sampling import draw
 from tunewright.model.text_growth import TextGrowth
@@ -35,6 +35,7 @@ class Answer:
 
     ``completion_tokens`` counts the end token too, unless nothing else could have followed.
     ``probability`` is that of the answer among the choices that it was held to, if it was.
+    ``tokens`` are those that were drawn.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Answer:
     completion_tokens: int
     finish_reason: Literal["stop", "length"]
     probability: float | None = None
+    tokens: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 class Responder(Protocol):
@@ -216,7 +218,8 @@ class TextModel:
             ended = row.tokens[-1] in self.renderer.eos_ids
             text = self.renderer.decode(row.tokens[:-1] if ended else row.tokens)
         probability = None if row.walk is None else row.walk.probability
-        return Answer(text, len(row.prompt), len(row.tokens), row.reason or "stop", probability)
+        reason, tokens = row.reason or "stop", tuple(row.tokens)
+        return Answer(text, len(row.prompt), len(tokens), reason, probability, tokens)
 
     def _decode(
         self, rows: Sequence[_Row], config: GenerationConfig, batch_size: int
@@ -270,7 +273,8 @@ def load_many(store: Store, references: Sequence[str], device: str = "auto") -> 
     chosen = pick_device(device)
     shared: dict[tuple[str, ...], Shared] = {}
     models: list[TextModel] = []
-    for number, resolved in enumerate([resolve(store, reference) for reference in references]):
+    found = [resolve_responder(store, reference) for reference in references]
+    for number, resolved in enumerate(found):
         foundation = resolved.foundation
         if foundation.key not in shared:
             renderer = Renderer(foundation.base.folder)

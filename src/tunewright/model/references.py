@@ -12,7 +12,7 @@ from tunewright.core.records import Model, Run
 from tunewright.core.store import Store
 from tunewright.model.catalog import BUNDLED, Base, resolve_base
 from tunewright.model.folders import read_json
-from tunewright.model.tuners.files import replaces_weights
+from tunewright.model.tuners.files import head_file, replaces_weights
 
 _STEP = re.compile(r"step-(\d{8})")
 
@@ -59,6 +59,11 @@ class Resolved:
         if not self.folders or replaces_weights(self.folders[-1]):
             return None
         return self.folders[-1]
+
+    @property
+    def scores(self) -> bool:
+        """Whether it is a reward model, which gives numbers and no answers."""
+        return bool(self.folders) and head_file(self.folders[-1]).is_file()
 
     @property
     def foundation(self) -> Foundation:
@@ -108,6 +113,22 @@ def resolve(store: Store, reference: str) -> Resolved:
             f"Known: {', '.join(dict.fromkeys(close))}",
         )
     return Resolved(reference, resolve_base(reference, store.settings))
+
+
+def resolve_responder(store: Store, reference: str) -> Resolved:
+    """``resolve`` for something that is to answer.
+
+    Raises:
+        NotFoundError, ModelError: as for ``resolve``.
+        ModelError: it is a reward model.
+    """
+    found = resolve(store, reference)
+    if found.scores:
+        raise ModelError(
+            f"{found.name} is a reward model: it gives answers a number and writes none",
+            f"Name a model that was trained to answer, or its base: {found.base.name}",
+        )
+    return found
 
 
 def _looks_like_base(reference: str) -> bool:

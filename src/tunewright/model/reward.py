@@ -27,6 +27,7 @@ from tunewright.core.messages import Conversation
 from tunewright.model.adapters import load_adapter, load_foundation
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
+from tunewright.model.tuners.files import head_file
 from tunewright.model.tuners.tensors import read_tensors, write_tensors
 
 _WEIGHT = "score.weight"
@@ -99,11 +100,6 @@ def new_head(width: int, seed: int) -> nn.Linear:
     with torch.no_grad():
         head.weight.normal_(0.0, 1 / math.sqrt(width + 1), generator=generator)
     return head
-
-
-def head_file(folder: Path) -> Path:
-    """Where a tuned model's folder holds its head, if it is a reward model's."""
-    return folder / "reward" / "head.safetensors"
 
 
 def save_head(head: nn.Linear, folder: Path) -> None:

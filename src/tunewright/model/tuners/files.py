@@ -25,6 +25,11 @@ def replaces_weights(folder: Path) -> bool:
     return (folder / WEIGHTS_SETTINGS).is_file()
 
 
+def head_file(folder: Path) -> Path:
+    """Where a tuned model's folder holds the head of a reward model, if it is one."""
+    return folder / "reward" / "head.safetensors"
+
+
 def tuner_of(folder: Path) -> str:
     """The name of the tuner that made a folder.
 

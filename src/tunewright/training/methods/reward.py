@@ -9,14 +9,8 @@ import torch
 from torch.nn import Parameter
 
 from tunewright.model.rendering import Renderer
-from tunewright.model.reward import (
-    RewardModel,
-    head_file,
-    head_width,
-    new_head,
-    read_head,
-    save_head,
-)
+from tunewright.model.reward import RewardModel, head_width, new_head, read_head, save_head
+from tunewright.model.tuners.files import head_file
 from tunewright.training.losses import bradley_terry_loss
 from tunewright.training.methods.base import Extension, Mean, Outcome, Rate
 from tunewright.training.methods.pairs import PairBatch, PairMethod, halves, pair_metrics
