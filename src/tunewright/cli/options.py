@@ -90,7 +90,9 @@ def config_options(
             "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Any option by its name."
         )(wrapped)
         decorated = click.option(
-            "--recipe", type=click.Path(path_type=Path), help="YAML file of options."
+            "--recipe",
+            type=click.Path(path_type=Path),
+            help="YAML file of options, or the name of a bundled one (lesson, qlora, …).",
         )(decorated)
         for name, field in reversed(_leaves(cls)):
             if name not in skip:
@@ -154,6 +156,8 @@ def _click_type(annotation: Any) -> tuple[Any, bool]:
         return _click_type(arguments[0])[0], True
     if origin is dict:
         return dict, False
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return str, False  # one of several forms: a flag gives the file that holds it
     return annotation, False
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Self
 
@@ -114,14 +116,21 @@ def merge(*layers: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """A recipe file (YAML or JSON) as a dictionary.
+    """A recipe file (YAML or JSON), or a bundled one by its bare name, as a dictionary.
 
     Raises:
         ConfigError: when the file cannot be read or does not hold a mapping.
     """
+    shipped = bundled_recipes()
+    source = path if path.exists() else shipped.get(str(path), path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = source.read_bytes().decode("utf-8-sig")
         data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"recipe {path}: there is no such file",
+            f"Bundled ones for train go by their names: {', '.join(shipped)}.",
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise ConfigError(f"recipe {path}: {error}") from None
     if not isinstance(data, dict):
@@ -129,6 +138,13 @@ def read_recipe(path: Path) -> dict[str, Any]:
             f"recipe {path}: expected 'option: value' lines, found {type(data).__name__}"
         )
     return {key: _numbers(value) for key, value in data.items()}
+
+
+def bundled_recipes() -> dict[str, Traversable]:
+    """Name → file of the recipes that ship with the package."""
+    folder = resources.files("tunewright.samples") / "recipes"
+    files = sorted(folder.iterdir(), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
 
 
 def _numbers(value: Any) -> Any:
