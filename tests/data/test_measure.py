@@ -9,7 +9,7 @@ import pytest
 
 from tunewright.core.events import Event, ignore
 from tunewright.core.messages import ToolCall, conversation
-from tunewright.data.measure import ALIKE, REFUSED, Length, measure, summary, worse_conversation
+from tunewright.data.measure import ALIKE, REFUSED, Length, measure, pair_of, summary
 from tunewright.data.records import Draft, Turn
 from tunewright.model.rendering import Renderer
 
@@ -42,8 +42,12 @@ def test_a_preference_is_as_long_as_its_longer_answer(renderer: Renderer) -> Non
         row(QUESTION, short, kind="preference", rejected=(long,)),
     ]
     [one, other] = measure([row(QUESTION, long), row(QUESTION, short)], renderer, ignore)
-    expected = Length(one.tokens, one.supervised + other.supervised)
+    learned = one.supervised + other.supervised
+    expected = Length(one.tokens, learned, second=other.tokens)
     assert measure(rows, renderer, ignore) == [expected] * 2
+    # Both answers are read with their question, so never more is learned than there is.
+    assert summary([expected])["total"] == one.tokens + other.tokens > learned
+    assert summary([expected])["max"] == one.tokens
 
 
 def test_earlier_answers_of_a_preference_are_not_learned(renderer: Renderer) -> None:
@@ -53,10 +57,14 @@ def test_earlier_answers_of_a_preference_are_not_learned(renderer: Renderer) -> 
     first, second = measure([once, twice], renderer, ignore)
     assert second.tokens > first.tokens
     assert second.supervised == first.supervised
-    assert [m.content for m in worse_conversation(twice).messages] == [
+    better, other = pair_of(twice)
+    assert [m.content for m in better.messages] == [
+        QUESTION.text, "Which one?", QUESTION.text, ANSWER.text
+    ]  # fmt: skip
+    assert [m.content for m in other.messages] == [
         QUESTION.text, "Which one?", QUESTION.text, "No."
     ]  # fmt: skip
-    assert worse_conversation(twice).messages[1].weight == 1
+    assert [m.weight for m in other.messages if m.role == "assistant"] == [0, 1]
 
 
 def test_answers_that_are_the_same_to_the_base_are_refused(tiny_base: Path, tmp_path: Path) -> None:

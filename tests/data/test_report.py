@@ -23,6 +23,7 @@ from tunewright.config.data import PrepareConfig
 from tunewright.core.messages import SPLITS, RowKind, Split
 from tunewright.core.records import Dataset
 from tunewright.core.settings import Settings
+from tunewright.data.advice import next_command
 from tunewright.data.charts import Part, Stream, bins, flow, histogram
 from tunewright.data.checks.base import Check, Context, Corpus, Example, Finding, Level, Outcome
 from tunewright.data.checks.table import CHECKS
@@ -162,6 +163,20 @@ def test_the_gravest_finding_decides_and_says_what_to_do(renderer: Renderer) -> 
     for language in ("en", "zh"):
         assert "tunewright train --dataset ds_0123456789ab" in render_html(ready, language)
         assert ready["dataset"] in report_lines(ready, Words.of(language))[-1]
+
+
+@pytest.mark.parametrize(
+    ("content", "ends"),
+    [
+        ("conversation", "ds_1"),
+        ("preference", "ds_1 --method dpo"),
+        ("rating", "ds_1 --method kto"),
+        ("text", "ds_1 --method pretrain"),
+    ],
+)
+def test_the_next_command_names_a_method_that_can_learn_the_rows(content: str, ends: str) -> None:
+    report = {"verdict": "ready", "content": content, "dataset": "ds_1"}
+    assert next_command(report) == f"tunewright train --dataset {ends}"
 
 
 def test_too_few_questions_and_no_test_come_with_a_remedy(renderer: Renderer) -> None:

@@ -129,4 +129,10 @@ def next_command(report: Mapping[str, Any]) -> str | None:
     """The command that trains on the dataset; None when it is not ready."""
     if report["verdict"] == "stop":
         return None
-    return f"tunewright train --dataset {report['dataset']}"
+    command = f"tunewright train --dataset {report['dataset']}"
+    method = _METHODS.get(report["content"])
+    return f"{command} --method {method}" if method else command
+
+
+_METHODS = {"preference": "dpo", "rating": "kto", "text": "pretrain"}
+"""The method to begin with for rows that sft, which is the default, cannot learn from."""

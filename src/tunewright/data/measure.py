@@ -26,6 +26,7 @@ class Length(NamedTuple):
         refusal: why it cannot be rendered, or an empty string.
         reason: the fixed phrase that a refused row is counted under.
         estimated: whether the numbers are estimates, of a row that certainly fits.
+        second: of a preference, tokens of the row with the shorter one of its answers.
     """
 
     tokens: int
@@ -33,6 +34,12 @@ class Length(NamedTuple):
     refusal: str = ""
     reason: str = REFUSED
     estimated: bool = False
+    second: int = 0
+
+    @property
+    def total(self) -> int:
+        """All tokens that are read to learn from the row."""
+        return self.tokens + self.second
 
 
 def measure(drafts: Sequence[Draft], renderer: Renderer, listen: Listener) -> list[Length]:
@@ -45,14 +52,6 @@ def measure(drafts: Sequence[Draft], renderer: Renderer, listen: Listener) -> li
         done = {"stage": "measure", "done": len(lengths), "total": len(drafts)}
         listen(Event(kind="progress", data=done))
     return lengths
-
-
-def worse_conversation(draft: Draft) -> Conversation:
-    """A preference's prompt with the worse answer in the place of the better one.
-
-    The better answer is the last turn; what stands before it is the prompt of both.
-    """
-    return _conversation(draft, (*draft.turns[:-1], *draft.rejected))
 
 
 _Measure = Callable[[Sequence[Draft], Renderer], list[Length]]
@@ -73,15 +72,16 @@ def _conversations(batch: Sequence[Draft], renderer: Renderer) -> list[Length]:
 
 
 def _preferences(batch: Sequence[Draft], renderer: Renderer) -> list[Length]:
-    better = renderer.render_many([_answer_alone(draft, draft.turns[-1:]) for draft in batch])
-    worse = renderer.render_many([_answer_alone(draft, draft.rejected) for draft in batch])
+    pairs = [pair_of(draft) for draft in batch]
+    better, worse = (renderer.render_many(side) for side in zip(*pairs, strict=True))
     lengths = []
     for one, other in zip(better, worse, strict=True):
         if one.ids == other.ids:
             lengths.append(Length(0, 0, "to the base both answers are the same tokens", ALIKE))
         else:
-            longer = max(len(one.ids), len(other.ids))
-            lengths.append(Length(longer, sum(one.mask) + sum(other.mask)))
+            shorter, longer = sorted((len(one.ids), len(other.ids)))
+            learned = sum(one.mask) + sum(other.mask)
+            lengths.append(Length(longer, learned, second=shorter))
     return lengths
 
 
@@ -96,6 +96,11 @@ _KINDS: dict[RowKind, _Measure] = {
     "rating": _conversations,
     "text": _texts,
 }
+
+
+def pair_of(draft: Draft) -> tuple[Conversation, Conversation]:
+    """A preference as it is learned from: with its better and with its worse answer."""
+    return _answer_alone(draft, draft.turns[-1:]), _answer_alone(draft, draft.rejected)
 
 
 def _answer_alone(draft: Draft, answer: Sequence[Turn]) -> Conversation:
@@ -121,7 +126,7 @@ def summary(lengths: Sequence[Length]) -> dict[str, int]:
     return {
         **{f"p{share}": _percentile(tokens, share) for share in (5, 50, 95)},
         "max": tokens[-1],
-        "total": sum(tokens),
+        "total": sum(length.total for length in lengths),
         "supervised": sum(length.supervised for length in lengths),
         "measured": sum(not length.estimated for length in lengths),
     }

@@ -8,8 +8,8 @@ from typing import Any
 
 from tunewright.core.errors import DataError
 from tunewright.core.messages import Conversation
-from tunewright.data.measure import Length
-from tunewright.data.records import Draft, Turn
+from tunewright.data.measure import Length, pair_of
+from tunewright.data.records import Draft
 from tunewright.model.rendering import Renderer
 
 _SHOWN = 800
@@ -39,7 +39,7 @@ def _row(draft: Draft, measured: Length, length: str, renderer: Renderer) -> dic
         "file": draft.file,
         "row": draft.number,
         "length": length,
-        "tokens": measured.tokens,
+        "tokens": measured.total,
         "supervised": measured.supervised,
         "parts": [_part(role, pieces) for role, pieces in _rendered(draft, renderer)],
     }
@@ -49,22 +49,13 @@ def _rendered(draft: Draft, renderer: Renderer) -> list[tuple[str, Pieces]]:
     if draft.kind == "text":
         return [("text", renderer.text_tokens_with_mask(draft.turns[0].text))]
     if draft.kind == "preference":
-        worse = (*_asked(draft.turns), *draft.rejected)
-        better = renderer.tokens_with_mask(draft.conversation())
-        return [("better", better), ("worse", _pieces(draft, worse, renderer))]
+        roles = ("better", "worse")
+        return [(r, _pieces(c, renderer)) for r, c in zip(roles, pair_of(draft), strict=True)]
     role = {True: "desirable", False: "undesirable", None: "conversation"}[draft.desirable]
     return [(role, renderer.tokens_with_mask(draft.conversation()))]
 
 
-def _asked(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """Turns up to the last one of the user: what both answers of a preference reply to."""
-    last = max(place for place, turn in enumerate(turns) if turn.role == "user")
-    return turns[: last + 1]
-
-
-def _pieces(draft: Draft, turns: tuple[Turn, ...], renderer: Renderer) -> Pieces:
-    messages = tuple(turn.message() for turn in turns)
-    conversation = Conversation.model_construct(messages=messages, tools=draft.tools)
+def _pieces(conversation: Conversation, renderer: Renderer) -> Pieces:
     try:
         return renderer.tokens_with_mask(conversation)
     except DataError as error:  # the report says so in place of the answer

@@ -32,6 +32,9 @@ def test_the_bases_own_and_others_are_told_apart(renderer: Renderer) -> None:
     assert (second.index, second.detail) == (1, "[INST] [/INST]")
     assert third.index == 3
     assert run(CONTROL, drafts[2:3], renderer).finding is None
+    others = run(CONTROL, drafts[1:2], renderer)
+    assert "of this base" in said(CONTROL, outcome)
+    assert "of this base" not in said(CONTROL, others)
 
 
 def test_every_kind_of_turn_is_looked_at(renderer: Renderer) -> None:

@@ -10,11 +10,16 @@ import pytest
 from tests.data.checks.compared import found, qa, rows, run, said
 
 from tunewright.core.messages import ToolCall
+from tunewright.data.checks.base import Outcome
 from tunewright.data.checks.masking import find, joined_hints, mask
 from tunewright.data.checks.personal import PERSONAL_DATA
 from tunewright.data.checks.personal_kinds import PERSONAL
 from tunewright.data.records import Draft, Turn
 from tunewright.model.rendering import Renderer
+
+
+def in_chinese(outcome: Outcome) -> str:
+    return PERSONAL_DATA.says["zh"].format(**found(outcome).facts)
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +192,8 @@ def test_an_organisations_own_contacts_stay(renderer: Renderer) -> None:
     drafts = rows(*((f"问题{n}", answer) for n, answer in enumerate(answers)))
     outcome = run(PERSONAL_DATA, drafts, renderer)
     assert (found(outcome).rows, found(outcome).facts["own"], outcome.changes) == (0, 2, [])
+    assert said(PERSONAL_DATA, outcome).startswith("2 contacts")
+    assert in_chinese(outcome).startswith("有 2 个联系方式")
     assert found(outcome).level == "info"
     # With a person's number beside it only that one goes.
     drafts.append(qa("我的手机13900139000", answers[0]))
@@ -199,6 +206,10 @@ def test_contacts_are_not_own_by_repetition_alone(renderer: Renderer, asked: str
     drafts = rows(("问题", "打13800138000"), (asked, "打13800138000"), ("问题", "打13800138000"))
     outcome = run(PERSONAL_DATA, drafts, renderer)
     assert (found(outcome).rows, found(outcome).facts["own"]) == (3, 0)
+    assert said(PERSONAL_DATA, outcome).startswith("3 rows")
+    assert "contacts" not in said(PERSONAL_DATA, outcome)
+    assert in_chinese(outcome).startswith("3 行疑似含有个人信息")
+    assert "联系方式" not in in_chinese(outcome)
 
 
 def test_a_contact_beside_an_identity_card_is_a_persons(renderer: Renderer) -> None:

@@ -45,6 +45,7 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
         return Outcome()
     spelled = {row: _spelled(corpus.drafts[row], wanted) for row in rows}
     counts = Counter(token for tokens in spelled.values() for token in tokens)
+    mine = sum(any(token in own for token in tokens) for tokens in spelled.values())
     finding = Finding(
         check=CONTROL.name,
         rows=len(rows),
@@ -52,7 +53,9 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
         action=action,
         facts={
             "rows": len(rows),
-            "own": sum(any(token in own for token in tokens) for tokens in spelled.values()),
+            "own": mine,
+            "own_en": f", {mine:,} of them tokens of this base" if mine else "",
+            "own_zh": f"，其中 {mine:,} 行写的正是本基座的标记" if mine else "",
             "tokens": " ".join(token for token, _ in counts.most_common(EXAMPLES)),
         },
         examples=tuple(
@@ -80,12 +83,12 @@ CONTROL = Check(
     run=_run,
     title={"en": "Control tokens in texts", "zh": "文本中的控制标记"},
     says={
-        "en": "{rows:,} rows spell control tokens of chat models ({tokens}), {own:,} of them "
-        "tokens of this base. They are encoded as the plain characters that they are, so no "
+        "en": "{rows:,} rows spell control tokens of chat models ({tokens}){own_en}. "
+        "They are encoded as the plain characters that they are, so no "
         "text can close its own turn; but if they are leftovers of another tool's export, "
         "clean them at the source.",
-        "zh": "{rows:,} 行的文本里写有对话模型的控制标记（{tokens}），其中 {own:,} 行写的正是"
-        "本基座的标记。它们一律按普通字符编码，不会起控制作用；"
+        "zh": "{rows:,} 行的文本里写有对话模型的控制标记（{tokens}）{own_zh}。"
+        "它们一律按普通字符编码，不会起控制作用；"
         "但如果是其他工具导出时残留的，建议从源头清理。",
     },
     does={

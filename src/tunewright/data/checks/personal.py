@@ -29,6 +29,30 @@ def _own_contacts(corpus: Corpus, hits: hiding.Hits) -> frozenset[str]:
     return frozenset(v for v, asked in questions.items() if len(asked) >= OWN_ROWS) - persons
 
 
+_PRIVATE = {
+    "en": "{rows:,} rows hold what looks like personal data: {found}. A model may repeat it word "
+    "for word. ",
+    "zh": "{rows:,} 行疑似含有个人信息：{found}。模型可能逐字复述。",
+}
+_OWN = {
+    "en": "{own:,} contacts that stand in several answers and in no question are taken for your "
+    "organisation's own and stay. ",
+    "zh": "有 {own:,} 个联系方式出现在多条回答中、却从未出现在提问里，"
+    "视为贵单位自己的联系方式而保留。",
+}
+
+
+def _sentences(private: hiding.Hits, own: int) -> dict[str, str]:
+    """What there is to say of either kind, by language; nothing of a kind that was not found."""
+    said = {}
+    for language in _PRIVATE:
+        found = hiding.listing(private, language)
+        told = _PRIVATE[language].format(rows=len(private), found=found) if private else ""
+        said[f"private_{language}"] = told
+        said[f"own_{language}"] = _OWN[language].format(own=own) if own else ""
+    return said
+
+
 def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     hits = hiding.scan(corpus, PERSONAL)
     if not hits:
@@ -40,12 +64,7 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
         rows=len(private),
         level="care" if private else "info",
         action=action,
-        facts={
-            "rows": len(private),
-            "found_en": hiding.listing(private, "en") or "nothing",
-            "found_zh": hiding.listing(private, "zh") or "无",
-            "own": len(own),
-        },
+        facts={"rows": len(private), "own": len(own), **_sentences(private, len(own))},
         examples=hiding.examples(corpus, private, PERSONAL),
     )
     if action == "drop":
@@ -60,13 +79,9 @@ PERSONAL_DATA = Check(
     run=_run,
     title={"en": "Personal data", "zh": "个人信息"},
     says={
-        "en": "{rows:,} rows hold what looks like personal data: {found_en}. A model may repeat "
-        "it word for word. {own:,} contacts that stand in several answers and in no question "
-        "are taken for your organisation's own and stay. Names and addresses cannot be found "
-        "by their form: look for them yourself.",
-        "zh": "{rows:,} 行疑似含有个人信息：{found_zh}。模型可能逐字复述。有 {own:,} 个联系方式"
-        "出现在多条回答中、却从未出现在提问里，视为贵单位自己的联系方式而保留。"
-        "姓名和住址没有固定形式，无法自动识别，请自行核对。",
+        "en": "{private_en}{own_en}Names and addresses cannot be found by their form: look for "
+        "them yourself.",
+        "zh": "{private_zh}{own_zh}姓名和住址没有固定形式，无法自动识别，请自行核对。",
     },
     does={
         "mask": {
