@@ -18,7 +18,7 @@ from tunewright.core.store import Store
 from tunewright.data.checks.table import check_named
 from tunewright.data.collect import collect
 from tunewright.data.pipeline import run_checks
-from tunewright.data.prepare import prepare
+from tunewright.data.prepare import prepare, uncollected
 from tunewright.model.catalog import resolve_base
 from tunewright.model.rendering import Renderer
 
@@ -27,6 +27,11 @@ def mapping(source: str, target: str) -> int:
     """Read, map, leave out empty rows and exact duplicates, write."""
     config = PrepareConfig(files=(source,))
     renderer = Renderer(resolve_base("nano", Settings(home=Path(target).parent)).folder)
+    with uncollected():
+        return _mapped(config, renderer, target)
+
+
+def _mapped(config: PrepareConfig, renderer: Renderer, target: str) -> int:
     collection = collect(config, ignore)
     run_checks(collection, config, renderer, checks=[check_named("duplicates")])
     with open(target, "wb") as file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tunewright.data.normal import clean, exact_key, near_key
+from tunewright.data.normal import clean, clean_all, exact_key, near_key
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,13 @@ def test_cells_are_cleaned_of_what_nobody_typed() -> None:
     assert clean(" a\r\nb\rc\x07\ufeff ") == "a\nb\nc"
     assert clean("a\ud800b") == "a\ufffdb"
     assert clean("tab\tstays") == "tab\tstays"
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\r\nb", "\x07a", "a\x7f", "\ufeffa", "a\ud800", "\x1fa\x1f", "\0", ""]
+)
+def test_many_cells_are_cleaned_like_one(odd: str) -> None:
+    texts = [" 空格\u3000", "两\n行\t", odd, "\n\n"]
+    assert clean_all(texts) == [clean(text) for text in texts]
+    assert clean_all(texts[:2]) == ["空格", "两\n行"]
+    assert clean_all([]) == []

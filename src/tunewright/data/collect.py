@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -13,15 +12,15 @@ from tunewright.core.errors import DataError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.messages import RowKind
 from tunewright.data.checks.base import excerpt
-from tunewright.data.columns import FALSE, TRUE, mark, plain
+from tunewright.data.columns import plain
+from tunewright.data.convert import Converter
 from tunewright.data.formats import FORMATS, Plan, make_plan
-from tunewright.data.formats.dates import comparable_date
 from tunewright.data.labels import Fact, Words
-from tunewright.data.normal import turns_group
-from tunewright.data.records import Changed, Draft, Dropped, Record, Turn, Unusable
+from tunewright.data.records import Changed, Draft, Dropped, Record, Unusable
 from tunewright.data.sources import SAMPLE, Source, opened
 
-_EXCERPT = 200
+_BATCH = 256
+_BATCH_CHARACTERS = 1 << 22
 _PROGRESS_ROWS = 50_000
 _SHOWN_FILES = 5
 _KINDS: Mapping[RowKind, str] = {
@@ -116,18 +115,18 @@ def _preview(
 ) -> None:
     plan = make_plan(source, options)
     announcer.tell(source, plan)
-    draft = _first(source, plan, _converter(source, plan, options))
+    draft = _first(source, plan, Converter(source, plan, options))
     if draft is not None:
         _note(listen, f"  e.g. row {draft.number}: {excerpt(draft.question, 100)}")
         if draft.answer:
             _note(listen, f"       answer: {excerpt(draft.answer, 100)}")
 
 
-def _first(source: Source, plan: Plan, convert: Callable[[Record], Draft]) -> Draft | None:
+def _first(source: Source, plan: Plan, converter: Converter) -> Draft | None:
     records = islice(source.read(), SAMPLE)
     for record in plan.join(records) if plan.join else records:
-        with suppress(Unusable):
-            return convert(record)
+        for draft in converter.convert([record]).drafts:
+            return draft
     return None
 
 
@@ -146,20 +145,32 @@ def _read_file(
     report = _report(source, plan, test)
     into.files.append(report)
     announcer.tell(source, plan)
-    convert = _converter(source, plan, config)
-    keep = (into.test if test else into.train).append
+    converter = Converter(source, plan, config)
+    rows = into.test if test else into.train
     records = _counted(source, report, listen)
     given = 0
-    for record in plan.join(records) if plan.join else records:
-        given += 1
-        try:
-            keep(convert(record))
-        except Unusable as why:
-            text = why.detail or _record_text(record)
-            into.dropped.append(Dropped(source.name, record.number, why.reason, excerpt(text)))
+    for batch in _batches(plan.join(records) if plan.join else records):
+        given += len(batch)
+        converted = converter.convert(batch)
+        rows += converted.drafts
+        into.dropped += converted.dropped
     into.read += report.read
     into.merged += report.read - given
     _progress(listen, report.read, report.read)
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    """Records in batches: many, but of long ones fewer, for memory's sake."""
+    size = 8
+    while batch := list(islice(records, size)):
+        yield batch
+        longest = max(_characters(record) for record in (batch[0], batch[-1]))
+        size = max(1, min(_BATCH, 2 * size, _BATCH_CHARACTERS // longest))
+
+
+def _characters(record: Record) -> int:
+    values = () if isinstance(record.fields, Unusable) else record.fields.values()
+    return 1 + sum(len(value) for value in values if isinstance(value, str))
 
 
 def _counted(source: Source, report: FileReport, listen: Listener) -> Iterator[Record]:
@@ -178,68 +189,6 @@ def _refuse_other_kind(source: Source, plan: Plan, into: Collection) -> None:
             f"{_KINDS[plan.kind]}; one dataset holds rows of one kind",
             "Prepare them one at a time; each becomes a dataset of its own.",
         )
-
-
-def _converter(source: Source, plan: Plan, config: PrepareConfig) -> Callable[[Record], Draft]:
-    conditions = _conditions(source, config)
-    parse, name, kind, best = plan.convert, source.name, plan.kind, plan.best
-    system = Turn("system", config.system) if config.system and kind != "text" else None
-    # Another say in which answer is kept needs the others too.
-    only_best = config.checks.contradictions in (None, "auto")
-    described = best or plan.slice or plan.group or plan.date
-
-    def convert(record: Record) -> Draft:
-        fields = record.fields
-        if isinstance(fields, Unusable):
-            raise fields
-        for column, accepted in conditions:
-            if mark(fields.get(column)) not in accepted:
-                raise Unusable("does not match --where")
-        parsed = parse(fields)
-        turns = parsed.turns
-        if best and only_best and mark(fields.get(best)) not in TRUE:
-            raise Unusable("not the best answer", turns[0].text)
-        group = turns_group(turns, parsed.key)
-        if system and turns[0].role != "system":
-            turns = (system, *turns)
-        draft = Draft(turns, name, record.number, group, None, "own", kind, *parsed[2:])
-        return _described(draft, fields, plan) if described else draft
-
-    return convert
-
-
-def _described(draft: Draft, fields: Mapping[str, Any], plan: Plan) -> Draft:
-    """A draft with what other columns say about it."""
-    if plan.best:
-        draft.best = mark(fields.get(plan.best)) in TRUE
-    if plan.slice:
-        draft.slice = _label(fields.get(plan.slice))
-    if plan.date:
-        draft.date = comparable_date(fields.get(plan.date))
-    if plan.group and (together := _label(fields.get(plan.group))):
-        draft.group = turns_group((), f"{plan.group}={together}")
-    return draft
-
-
-def _label(value: Any) -> str | None:
-    return (str(value).strip() or None) if isinstance(value, (str, int, float)) else None
-
-
-def _conditions(source: Source, config: PrepareConfig) -> list[tuple[str, frozenset[str]]]:
-    """``--where`` as (column, marks that pass); 1, true and yes are one mark, so are their no's."""
-    known = {plain(column): column for column in reversed(source.columns)}
-    result = []
-    for column, value in config.where.items():
-        actual = column if column in source.columns else known.get(plain(column))
-        if actual is None:
-            raise DataError(
-                f"{source.name}: there is no column {column!r} (--where {column}={value})",
-                f"Its columns: {', '.join(source.columns)}.",
-            )
-        wanted = mark(value)
-        same = next((marks for marks in (TRUE, FALSE - {""}) if wanted in marks), frozenset())
-        result.append((actual, frozenset({wanted}) | same))
-    return result
 
 
 def _options_that_fit(source: Source, config: PrepareConfig) -> PrepareConfig:
@@ -303,14 +252,6 @@ class _Announcer:
             if others:
                 more = f"{others[0]} is" if len(others) == 1 else f"{len(others)} more files are"
                 _note(self._listen, f"{more} read like {first}")
-
-
-def _record_text(record: Record) -> str:
-    fields = record.fields
-    if isinstance(fields, Unusable):
-        return fields.detail
-    values = [str(value)[:_EXCERPT] for value in fields.values() if isinstance(value, str)]
-    return " | ".join(value for value in values if value.strip())
 
 
 def _note(listen: Listener, text: str) -> None:

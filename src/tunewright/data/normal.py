@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from hashlib import blake2b
 
-from tunewright.data.records import Turn
+import numpy as np
+
+from tunewright.data.records import Turn, said_by
 
 # Signs of calculation stay, in half and full width: 1+1 and 1<1 are not one question.
 _SAYING = re.compile(r"[\w+<=>$^|~＋＜＝＞＄＾｜～°℃㎡√∞≤≥≠±×÷]+")
@@ -25,6 +28,23 @@ def clean(text: str) -> str:
     return text.strip()
 
 
+def clean_all(texts: Sequence[str]) -> list[str]:
+    """``clean`` of every text; twice as fast where, as usual, only spaces are to be cleaned."""
+    return (
+        [text.strip() for text in texts] if _are_clean("\n".join(texts)) else [*map(clean, texts)]
+    )
+
+
+def _are_clean(text: str) -> bool:
+    """Whether a text surely holds no noise and no carriage return."""
+    try:
+        codes = np.frombuffer(text.encode("utf-16-le"), "<u2")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+    low = np.count_nonzero(codes < 32) - np.count_nonzero((codes == 9) | (codes == 10))
+    return low == 0 and "\x7f" not in text and "\ufeff" not in text
+
+
 def near_key(text: str) -> str:
     """Equal for texts that differ only in punctuation, space, width (NFKC) or case."""
     # Punctuation goes first: without it most Chinese text is in NFKC already, which is quick.
@@ -40,5 +60,5 @@ def exact_key(text: str) -> str:
 def turns_group(turns: tuple[Turn, ...], key: str | None = None) -> str:
     """A conversation's group: by its near-equality key, made of its user turns if not given."""
     if key is None:
-        key = near_key("\n".join([turn.text for turn in turns if turn.role == "user"]))
+        key = near_key(said_by(turns, "user"))
     return blake2b(key.encode(), digest_size=8).hexdigest()

@@ -55,18 +55,25 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
         ModelError: the base, or the general rows asked for, cannot be found.
         StorageError: the disk refuses.
     """
-    name, base, renderer = _start(config, store)
-    with _uncollected():
-        prepared = _prepared(config, store, renderer, listen, as_recommended)
-        record = _record(name, config, base, prepared, renderer)
-        known = store.find(Dataset, record.id)
-        if known is not None:
-            _note(listen, f"the same rows are already prepared as {known.id} ({known.name})")
-            return known
-        _write(record, prepared, renderer, store)
+    with uncollected():
+        record, is_new = _made(config, store, listen)
+    if not is_new:
+        _note(listen, f"the same rows are already prepared as {record.id} ({record.name})")
+        return record
     store.add(record)
     _note(listen, _counts_text(record))
     return store.get(Dataset, record.id)
+
+
+def _made(config: PrepareConfig, store: Store, listen: Listener) -> tuple[Dataset, bool]:
+    """The record, and whether it is new and its folder written; frees all rows on its return."""
+    name, base, renderer = _start(config, store)
+    prepared = _prepared(config, store, renderer, listen, as_recommended)
+    record = _record(name, config, base, prepared, renderer)
+    known = store.find(Dataset, record.id)
+    if known is None:
+        _write(record, prepared, renderer, store)
+    return known or record, known is None
 
 
 def rehearse(
@@ -83,9 +90,10 @@ def rehearse(
         DataError, ConfigError, ModelError: as ``prepare``.
     """
     name, base, renderer = _start(config, store)
-    prepared = _prepared(config, store, renderer, listen, choose)
-    record = _record(name, config, base, prepared, renderer)
-    return record, build_report(record, prepared, renderer)
+    with uncollected():
+        prepared = _prepared(config, store, renderer, listen, choose)
+        record = _record(name, config, base, prepared, renderer)
+        return record, build_report(record, prepared, renderer)
 
 
 def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> None:
@@ -100,8 +108,11 @@ def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> N
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's cycle collector, which would walk millions of live rows again and again."""
+def uncollected() -> Iterator[None]:
+    """Without Python's cycle collector, which would walk millions of live rows again and again.
+
+    Rows hold no cycles. What is made inside should be let go of inside, or it is walked then.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:

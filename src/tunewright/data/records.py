@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -100,12 +101,12 @@ class Draft:
     @property
     def question(self) -> str:
         """Every user turn, joined."""
-        return "\n".join(turn.text for turn in self.turns if turn.role == "user")
+        return said_by(self.turns, "user")
 
     @property
     def answer(self) -> str:
         """Every assistant turn, joined."""
-        return "\n".join(turn.text for turn in self.turns if turn.role == "assistant")
+        return said_by(self.turns, "assistant")
 
     def conversation(self) -> Conversation:
         """The turns as a conversation; formats have checked their order, so it is not redone."""
@@ -155,6 +156,11 @@ class Draft:
         if self.desirable is not None:
             stored["desirable"] = self.desirable
         return orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def said_by(turns: Sequence[Turn], role: Role) -> str:
+    """The texts of every turn of a role, joined."""
+    return "\n".join([turn.text for turn in turns if turn.role == role])
 
 
 def _stored(turn: Turn) -> dict[str, Any]:

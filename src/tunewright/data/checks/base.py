@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 
 from tunewright.config.data import PrepareConfig
-from tunewright.data.normal import near_key
-from tunewright.data.records import Draft, Turn
+from tunewright.core.messages import Role
+from tunewright.data.keys import near_keys
+from tunewright.data.records import Draft, Turn, said_by
 from tunewright.model.rendering import Renderer
 
 Level = Literal["info", "care", "stop"]
@@ -33,18 +34,20 @@ class Corpus:
     @cached_property
     def questions(self) -> pl.Series:
         """Every row's user turns joined by newlines, as strings; (rows,)."""
-        return pl.Series("question", [d.question for d in self.drafts], dtype=pl.String)
+        return pl.Series("question", self._said_by("user"), dtype=pl.String)
 
     @cached_property
     def question_keys(self) -> pl.Series:
         """``near_key`` of every row's question, as strings; (rows,)."""
-        keys = [near_key(question) for question in self.questions.to_list()]
-        return pl.Series("key", keys, dtype=pl.String)
+        return pl.Series("key", near_keys(self._said_by("user")), dtype=pl.String)
 
     @cached_property
     def answers(self) -> pl.Series:
         """Every row's assistant turns joined by newlines, as strings; (rows,)."""
-        return pl.Series("answer", [d.answer for d in self.drafts], dtype=pl.String)
+        return pl.Series("answer", self._said_by("assistant"), dtype=pl.String)
+
+    def _said_by(self, role: Role) -> list[str]:
+        return [said_by(draft.turns, role) for draft in self.drafts]
 
     @cached_property
     def texts(self) -> pl.Series:

@@ -16,12 +16,12 @@ _TABLE_BITS = 20
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
-def slices(texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
-    """Runs of texts of about two million characters, each with the place of its first text."""
+def slices(texts: Sequence[str], size: int = _SLICE) -> Iterator[tuple[int, Sequence[str]]]:
+    """Runs of texts of about ``size`` characters, each with the place of its first text."""
     first, characters = 0, 0
     for place, length in enumerate(map(len, texts), start=1):
         characters += length
-        if characters >= _SLICE or place == len(texts):
+        if characters >= size or place == len(texts):
             yield first, texts[first:place]
             first, characters = place, 0
 

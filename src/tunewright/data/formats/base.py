@@ -55,6 +55,8 @@ class Plan:
         convert: what a record says; raises Unusable.
         kind: what the file's rows are.
         notes: remarks for the report.
+        pair: the columns of question and answer, where a row is made of these two alone;
+            ``convert`` then gives both as clean text.
         join: makes one record of several, where a record is only part of a row. Every record
             that it takes in is given out, or becomes part of one that is.
     """
@@ -65,6 +67,7 @@ class Plan:
     convert: Callable[[Fields], Parsed]
     kind: RowKind = "conversation"
     notes: tuple[Fact, ...] = field(default=())
+    pair: tuple[str, str] | None = None
     join: Callable[[Iterator[Record]], Iterator[Record]] | None = None
 
     @property

@@ -37,6 +37,8 @@ from tunewright.data.sources import Source
 Asked = tuple[tuple[Turn, ...], str | None]
 """The turns up to the last question, and its near-equality key where that is special."""
 _TAKES = frozenset({*ROW_FIELDS, "label"})
+_BESIDE = frozenset({"title", "input", "system", "history", "label"})
+"""What else a row may be made of than its question and its answer."""
 
 
 def plan_rows(name: str, source: Source, config: PrepareConfig, found: ColumnMap) -> Plan:
@@ -49,8 +51,8 @@ def plan_rows(name: str, source: Source, config: PrepareConfig, found: ColumnMap
     if title and question:
         reason.append({"kind": "title fallback", "question": question, "title": title})
     notes += unused(source, (*found.fields.values(), *config.where))
-    convert = _converter(fields)
-    return Plan(name, fields, tuple(reason), convert, notes=notes)
+    pair = None if fields.keys() & _BESIDE else (fields["question"], fields["answer"])
+    return Plan(name, fields, tuple(reason), _converter(fields), notes=notes, pair=pair)
 
 
 def _with_best(
@@ -70,10 +72,7 @@ def _with_best(
 
 
 def _converter(fields: dict[str, str]) -> Callable[[Fields], Parsed]:
-    answer, label = fields["answer"], fields.get("label")
-    if not label and not fields.keys() & {"title", "input", "system", "history"}:
-        return partial(_question_and_answer, fields["question"], answer)
-    asked = asker(fields)
+    answer, label, asked = fields["answer"], fields.get("label"), asker(fields)
 
     def convert(record: Fields) -> Parsed:
         turns, key = asked(record)
@@ -84,18 +83,6 @@ def _converter(fields: dict[str, str]) -> Callable[[Fields], Parsed]:
         return Parsed(turns, key, label=text_of(record, label) or None if label else None)
 
     return convert
-
-
-def _question_and_answer(question: str, answer: str, record: Fields) -> Parsed:
-    """The two columns that most tables have, in as few steps as can be."""
-    asked, answered = record.get(question), record.get(answer)
-    asked = clean(asked) if isinstance(asked, str) else text_of(record, question)
-    if not asked:
-        raise Unusable("empty question")
-    answered = clean(answered) if isinstance(answered, str) else text_of(record, answer)
-    if not answered:
-        raise Unusable("empty answer", asked)
-    return Parsed((Turn("user", asked), Turn("assistant", answered)))
 
 
 # Questions -------------------------------------------------------------------------------------
