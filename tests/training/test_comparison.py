@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from tunewright.core.curves import thinned
 from tunewright.core.errors import InputError, NotFoundError
 from tunewright.core.events import Event, EventLog
+from tunewright.core.language import LANGUAGES
 from tunewright.core.records import Run
 from tunewright.core.store import Store
-from tunewright.training.charts import Scale, overlay, sparkline, thinned
+from tunewright.training.charts import Scale, overlay, sparkline
 from tunewright.training.comparison import compare, page
-from tunewright.training.texts import LANGUAGES, SENTENCES, Texts
+from tunewright.training.texts import SENTENCES, Texts
 
 
 def add_run(

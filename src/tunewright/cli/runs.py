@@ -11,10 +11,11 @@ from rich.table import Table
 from tunewright.cli.live import inert
 from tunewright.cli.options import Common, common_options
 from tunewright.cli.records import runs
+from tunewright.core.curves import Points
 from tunewright.core.errors import InputError
 from tunewright.core.files import write_text_atomic
 from tunewright.core.records import Run
-from tunewright.training.charts import Points, Scale, sparkline
+from tunewright.training.charts import Scale, sparkline
 from tunewright.training.comparison import FACTS, Comparison, compare, page, setting, shown
 from tunewright.training.control import Action, ask, follow
 from tunewright.training.texts import Texts

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from tunewright.core.curves import Points, round_numbers, thinned
 from tunewright.evaluation.texts import percent
 
 WIDTH = 960
@@ -103,9 +103,6 @@ def whisker(delta: float, low: float, high: float, reach: float) -> Markup:
     ).format(tone, x(low), x(high), x(delta))
 
 
-Points = Sequence[tuple[int, float]]
-
-
 @dataclass(frozen=True, slots=True)
 class CurveLabels:
     """The words on a loss chart; ``used`` describes the marked step."""
@@ -123,7 +120,7 @@ def loss_chart(
     smooth = _running_mean(train)
     steps = [step for step, _ in (*train, *validation)]
     clear = [loss for _, loss in (*smooth, *validation)]
-    ticks = nice_ticks(min(clear), max(clear))
+    ticks = round_numbers(min(clear), max(clear))
     last = max(1, *steps)
     span = (ticks[-1] - ticks[0]) or 1.0
 
@@ -133,15 +130,15 @@ def loss_chart(
         return x, top + (height - top - bottom) * (1 - max(0.0, share))
 
     parts = [_loss_axes([(xy((0, tick))[1], tick) for tick in ticks], left, WIDTH - right)]
-    for step in nice_ticks(0, last):
+    for step in round_numbers(0, last):
         if step <= last and step == int(step):
             x = xy((int(step), 0))[0]
             parts.append(_text("tick", x, height - bottom + 20, "middle", f"{int(step)}"))
     parts.append(_text("tick", WIDTH - right, height - 4, "end", labels.step))
     if used_step is not None and used_step <= last:
         parts.append(_used(xy((used_step, 0))[0], top, height - bottom, labels.used))
-    parts.append(_path("raw", [xy(point) for point in _thinned(train)]))
-    parts.append(_path("train", [xy(point) for point in _thinned(smooth)]))
+    parts.append(_path("raw", [xy(point) for point in thinned(train, _MOST_POINTS)]))
+    parts.append(_path("train", [xy(point) for point in thinned(smooth, _MOST_POINTS)]))
     parts.append(_path("validation", [xy(point) for point in validation]))
     parts += [
         Markup('<circle class="validation" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(*xy(point))
@@ -176,21 +173,6 @@ def _running_mean(points: Points) -> list[tuple[int, float]]:
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
         result.append((step, mean / (1 - _SMOOTHING**number)))
     return result
-
-
-def _thinned(points: Points) -> Points:
-    stride = max(1, math.ceil(len(points) / _MOST_POINTS))
-    return [*points[::stride], points[-1]] if points else points
-
-
-def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that enclose ``low`` … ``high``, some ``about`` of them."""
-    span = (high - low) or abs(high) or 1.0
-    raw = span / about
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
 
 
 def _path(name: str, points: Sequence[tuple[float, float]]) -> Markup:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tunewright.config.evaluation import EvaluateConfig
+from tunewright.core.nested import flat
 from tunewright.core.records import Evaluation
 from tunewright.evaluation import charts
 from tunewright.evaluation.answers import Scored
@@ -230,16 +231,15 @@ def _outcomes(results: Results, index: int) -> list[str]:
     return [_OUTCOMES[(d > 0) - (d < 0)] for d in differences]
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A nested config as ``(dotted name, value)`` pairs."""
-    pairs: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            pairs += flat(value, f"{prefix}{key}.")
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            pairs.append((f"{prefix}{key}", "" if shown is None else str(shown)))
-    return pairs
+def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """A nested config as ``(dotted name, value)`` pairs, as people read them."""
+    return [(name, _setting(value)) for name, value in flat(config).items()]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def command_line(record: Evaluation) -> str:

@@ -116,9 +116,9 @@ def _repeat(report: Report, texts: Texts) -> dict[str, Any]:
         "files": texts("join").join(dataset.files),
         "outputs": report.outputs_sha256,
         "responders": [(o.reference, page.origin_facts(o, texts)) for o in report.origins],
-        "settings": page.flat(record.config),
+        "settings": page.settings(record.config),
         "recipes": [
-            (o.reference, page.flat(o.run.config)) for o in report.origins if o.run is not None
+            (o.reference, page.settings(o.run.config)) for o in report.origins if o.run is not None
         ],
     }
 

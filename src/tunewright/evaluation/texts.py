@@ -5,23 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-LANGUAGES: Final = ("en", "zh")
+from tunewright.core.language import Sentences
 
 
-class Texts:
-    """Sentences in one language; ``texts("key", name=value)`` fills the blanks."""
+class Texts(Sentences):
+    """What an evaluation says, in one language."""
 
     def __init__(self, language: str) -> None:
-        self.language = language if language in LANGUAGES else LANGUAGES[0]
-        self._column = LANGUAGES.index(self.language)
-
-    def __call__(self, key: str, **values: object) -> str:
-        return SENTENCES[key][self._column].format(**values)
-
-    def label(self, family: str, name: str) -> str:
-        """The text ``family.name``, or ``name`` itself where none is declared."""
-        entry = SENTENCES.get(f"{family}.{name}")
-        return entry[self._column] if entry else name
+        super().__init__(SENTENCES, language)
 
 
 def percent(value: float, digits: int = 1) -> str:

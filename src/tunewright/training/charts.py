@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-Points = Sequence[tuple[int, float]]
+from tunewright.core.curves import Points, round_numbers, thinned
 
 _WIDTH, _HEIGHT = 960, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 12, 40
@@ -54,16 +54,6 @@ class Scale:
         return self.low <= value <= self.high
 
 
-def round_numbers(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers that enclose ``low`` … ``high``, some ``about`` of them."""
-    span = (high - low) or abs(high) or 1.0
-    raw = span / about
-    magnitude = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 10) for number in range(first, max(last, first + 1) + 1)]
-
-
 def overlay(curves: Sequence[Points], title: str, step: str) -> Markup:
     """Curves over one another; number ``n`` bears the class ``s<n>``, which gives its colour."""
     scale = Scale.over(curves)
@@ -102,12 +92,6 @@ def sparkline(points: Points, scale: Scale, width: int, last: int) -> str:
         within = number * max(last, 1) // width < end
         shown.append(" " if held is None or not within else _block(scale.share(held)))
     return "".join(shown)
-
-
-def thinned(points: Points, most: int) -> Points:
-    """Every so manieth point, and always the last."""
-    stride = max(1, math.ceil(len(points) / most))
-    return [*points[:-1:stride], points[-1]] if points else points
 
 
 def _block(share: float) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunewright import __version__
+from tunewright.core.curves import Points
 from tunewright.core.errors import InputError
+from tunewright.core.nested import flat
 from tunewright.core.records import Run
 from tunewright.core.store import Store
-from tunewright.training.charts import Points, overlay
+from tunewright.training.charts import overlay
 from tunewright.training.history import read_history, run_is_alive
-from tunewright.training.options import flat, usual
+from tunewright.training.options import usual
 from tunewright.training.texts import Texts
 
 _TEMPLATE = "compare.html.j2"

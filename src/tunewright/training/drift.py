@@ -19,7 +19,8 @@ from typing import Any
 from tunewright.config.training import WATCHING, TrainConfig
 from tunewright.core.errors import TrainingError
 from tunewright.core.files import digest, write_bytes_atomic
-from tunewright.training.options import flat, usual
+from tunewright.core.nested import flat
+from tunewright.training.options import usual
 
 SPLITS = ("train", "dev")
 _NAMES = {

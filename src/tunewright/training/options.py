@@ -9,17 +9,7 @@ from typing import Any
 
 from tunewright.config.base import StageConfig
 from tunewright.config.training import TrainConfig
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested recipe with dotted names: ``{"lora": {"rank": 8}}`` → ``{"lora.rank": 8}``."""
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[f"{prefix}{key}"] = value
-    return values
+from tunewright.core.nested import flat
 
 
 @cache

@@ -5,18 +5,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-LANGUAGES: Final = ("en", "zh")
+from tunewright.core.language import LANGUAGES, Sentences
 
 
-class Texts:
-    """Sentences in one language; ``texts("key", name=value)`` fills the blanks."""
+class Texts(Sentences):
+    """What is said of a run, in one language."""
 
     def __init__(self, language: str) -> None:
-        self.language = language if language in LANGUAGES else LANGUAGES[0]
-        self._column = LANGUAGES.index(self.language)
-
-    def __call__(self, key: str, **values: object) -> str:
-        return SENTENCES[key][self._column].format(**values)
+        super().__init__(SENTENCES, language)
 
 
 def both(key: str, **values: object) -> dict[str, str]:

@@ -6,7 +6,7 @@ import importlib
 import inspect
 from typing import Any
 
-from tunewright.training.options import flat
+from tunewright.core.nested import flat
 from tunewright.training.trackers.base import Ending, Tracked
 
 _STATE: dict[Ending, str] = {"succeeded": "success", "stopped": "aborted", "failed": "crashed"}

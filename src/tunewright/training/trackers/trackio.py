@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from tunewright.training.options import flat
+from tunewright.core.nested import flat
 from tunewright.training.trackers.base import Ending, Tracked
 
 
