@@ -144,6 +144,9 @@ def test_chat_takes_choices_with_commas_between(shop: Store, model: Model) -> No
     result = CliRunner().invoke(cli, asked, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["text"] == "劳动"
+    assert "--choices" not in result.stderr
+    free = CliRunner().invoke(cli, asked[:-2], catch_exceptions=False)
+    assert "--choices <b>其他</b>,劳动,合同,合同纠纷" in free.stderr
     twice = CliRunner().invoke(cli, [*asked, "--choices", "x"], catch_exceptions=False)
     assert json.loads(twice.stdout)["text"] in ("劳动，合同,合同纠纷", "x")
 

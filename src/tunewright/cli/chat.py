@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunewright.cli.live import inert
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import InputError
 from tunewright.core.messages import Conversation, Message
+from tunewright.core.records import Model
+from tunewright.core.store import Store
 
 if TYPE_CHECKING:
     from tunewright.model.generation import Answer, TextModel
+
+
+_MOST_CLASSES = 12  # named in a hint
 
 
 @click.command(
@@ -48,7 +54,10 @@ def chat(
     from tunewright.model.generation import load_many
 
     names = [model] if compare is None else [model, compare]
-    speakers = load_many(common.store(), names, device)
+    store = common.store()
+    speakers = load_many(store, names, device)
+    if not config.choices:
+        _name_classes(store, names)
     opening = (Message(role="system", content=system),) if system else ()
     if prompt is None:
         _converse(speakers, opening, config)
@@ -58,6 +67,18 @@ def chat(
     answers = [_say(s, question, config, named, stdout=not common.as_json) for s in speakers]
     if common.as_json:
         click.echo(json.dumps(_result(speakers, answers), ensure_ascii=False))
+
+
+def _name_classes(store: Store, names: list[str]) -> None:
+    """Say how to hold a model to the classes that it learnt, if it learnt some."""
+    for name in names:
+        found = store.find(Model, name)
+        if found is not None and found.labels:
+            some = ",".join(found.labels[:_MOST_CLASSES])
+            more = ",…" if len(found.labels) > _MOST_CLASSES else ""
+            text = f"{found.name} learnt classes; hold it to them: --choices {some}{more}"
+            click.echo(inert(text, 1000), err=True)
+            return
 
 
 def _converse(
