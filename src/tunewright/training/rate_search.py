@@ -9,7 +9,7 @@ for bit, one that was given the rate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -226,7 +226,7 @@ def _tried(job: Job, folder: Path, rate: float, steps: int, watch: _Watch) -> fl
 
 
 @contextmanager
-def _kept(job: Job) -> Iterator[Any]:
+def _kept(job: Job) -> Iterator[Callable[[], None]]:
     """Gives a function that puts the trained weights back; so they are at the end, whatever comes.
 
     The copy lies in the computer's memory, where full tuning of a large base has room for it.
