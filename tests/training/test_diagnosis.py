@@ -66,6 +66,19 @@ def falling(step: int) -> float:
     return 1.0 + 3.0 * math.exp(-step / 60)
 
 
+def graded(count: int, level: Shape) -> list[Event]:
+    """Steps of a run that learns from rewards, with these shares of groups of equal worth."""
+    return [
+        event.model_copy(
+            update={
+                "data": event.data
+                | {"metrics": {"no_spread": level(event.data["step"]), "reward": 0.4}}
+            }
+        )
+        for event in steps(count, lambda step: 0.01)
+    ]
+
+
 SICK: dict[str, list[Event]] = {
     "spike": steps(120, lambda s: 5.0 if s >= 100 else falling(s)),
     "divergence": steps(400, lambda s: falling(s) if s < 150 else 1.2 + 0.012 * (s - 150)),
@@ -81,7 +94,10 @@ SICK: dict[str, list[Event]] = {
     "exploding": steps(150, falling, norm=lambda s: 0.8 if s < 60 else 0.8 * 1.1 ** (s - 60)),
     "throughput": steps(200, falling, speed=lambda s: 5000.0 if s < 120 else 900.0),
     "flat": steps(200, lambda s: 2.5, noise=0.05),
+    "level": graded(60, lambda s: 0.25 if s < 30 else 0.75),
 }
+METHODS = {"level": "grpo"}
+"""Methods of those that are not sft's."""
 
 
 def test_every_diagnosis_has_its_curve() -> None:
@@ -90,7 +106,7 @@ def test_every_diagnosis_has_its_curve() -> None:
 
 @pytest.mark.parametrize("name", SICK)
 def test_it_fires_on_its_curve_and_nothing_else_does(name: str) -> None:
-    found = diagnose(SICK[name])
+    found = diagnose(SICK[name], METHODS.get(name, "sft"))
     assert {diagnosis.name for diagnosis in found} == {name}
     first = found[0]
     # Told again only when it has doubled.
@@ -113,7 +129,7 @@ def test_it_names_the_best_step_when_it_overfits() -> None:
 
 
 def test_early_enough_to_be_of_use() -> None:
-    at = {name: diagnose(events)[0].step for name, events in SICK.items()}
+    at = {name: diagnose(events, METHODS.get(name, "sft"))[0].step for name, events in SICK.items()}
     assert at["spike"] == 102
     assert at["flat"] <= 100
     assert at["divergence"] < 300

@@ -47,22 +47,28 @@ class TrainingView:
     def validation(self) -> str:
         """The newest validation beside the best."""
         valid, best = self._valid, self._best
-        parts = [f"validation {valid['loss']:.4f} at step {valid['step']}"]
+        name, value = _judged(valid)
+        parts = [f"{name} {value:.4f} at step {valid['step']}"]
         if best["step"] != valid["step"]:
-            parts.append(f"best {best['loss']:.4f} at {best['step']}")
+            parts.append(f"best {_judged(best)[1]:.4f} at {best['step']}")
         accuracy = valid.get("metrics", {}).get("token_accuracy")
         if accuracy is not None:
             parts.append(f"token accuracy {100 * accuracy:.1f} %")
         return ", ".join(parts)
 
 
+def _judged(valid: dict[str, Any]) -> tuple[str, float]:
+    """What a validation is judged by: the loss, or the reward where answers are graded."""
+    reward = valid.get("metrics", {}).get("reward")
+    return ("validation", valid["loss"]) if reward is None else ("validation reward", reward)
+
+
 def _losses(step: dict[str, Any]) -> str:
     smoothed = step.get("smoothed_loss")
     beside = "" if smoothed is None else f" (smoothed {smoothed:.4f})"
-    return (
-        f"loss {step['loss']:.4f}{beside}  grad_norm {step['grad_norm']:.2f}"
-        f"  lr {step['learning_rate']:.1e}"
-    )
+    reward = step.get("metrics", {}).get("reward")
+    says = f"loss {step['loss']:.4f}{beside}" if reward is None else f"reward {reward:.4f}"
+    return f"{says}  grad_norm {step['grad_norm']:.2f}  lr {step['learning_rate']:.1e}"
 
 
 def _pace(step: dict[str, Any]) -> str:
@@ -74,9 +80,11 @@ def _pace(step: dict[str, Any]) -> str:
 def sample_lines(data: dict[str, Any]) -> list[str]:
     """A question and the model's answer to it, one line each."""
     more = "" if data["finished"] else " …"
+    reward = data.get("reward")
+    worth = "" if reward is None else f"[{reward:.3g}] "
     return [
         f"    {inert(data['question'], WIDTH - 4)}",
-        f"    → {inert(data['answer'] + more, WIDTH - 6)}",
+        f"    → {inert(worth + data['answer'] + more, WIDTH - 6)}",
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
+from tunewright.config.reinforcement import GrpoConfig, RlConfig, RlooConfig
 
 TunerName = Literal["lora", "full", "freeze", "ia3", "prefix", "bottleneck"]
 TrackerName = Literal["wandb", "mlflow", "swanlab", "trackio"]
@@ -18,7 +19,7 @@ WATCHING = (
     "watch.trackers",
 )
 """Knobs of a run that change nothing in what it learns."""
-MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward"]
+MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo"]
 
 
 class LoraConfig(StageConfig):
@@ -217,7 +218,7 @@ class TrainConfig(StageConfig):
     base: str = "nano"
     """Start: nano, a local folder, a Hugging Face id, modelscope:ID, or a tuned model (ft:…)."""
     method: MethodName = "sft"
-    """What is learnt: answers (sft), text (pretrain), pairs (dpo, orpo, simpo), ratings (kto)…"""
+    """What is learnt: answers (sft), text (pretrain), pairs (dpo), ratings (kto), rewards (grpo)"""
     suffix: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w.-]+$")
     """Middle part of the tuned model's name; the dataset's name when not given."""
     epochs: float | None = Field(default=None, gt=0, le=1000)
@@ -255,6 +256,9 @@ class TrainConfig(StageConfig):
     orpo: OrpoConfig = OrpoConfig()
     simpo: SimpoConfig = SimpoConfig()
     reward: RewardConfig = RewardConfig()
+    rl: RlConfig = RlConfig()
+    grpo: GrpoConfig = GrpoConfig()
+    rloo: RlooConfig = RlooConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     memory: MemoryConfig = MemoryConfig()
     watch: WatchConfig = WatchConfig()

@@ -23,7 +23,8 @@ class Event(BaseModel):
         step        {step, steps, epoch, loss, smoothed_loss, grad_norm, learning_rate, tokens,
                      tokens_per_second, eta_seconds, memory_bytes, metrics {name: number}}
         validation  {step, loss, metrics {token_accuracy, …}}
-        sample      {step, number, question, reference, answer, finished}
+        sample      {step, number, question, reference, answer, finished}; and {reward, scores}
+                     of a run that learns from rewards
         diagnosis   {name, step, measure, values, text {en, zh}, remedy {en, zh}}
         checkpoint  {step, path, best}
         waiting     {reason, folder, needed_bytes, free_bytes, waited_seconds, minutes}: disk full

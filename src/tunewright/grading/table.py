@@ -120,13 +120,18 @@ def check_grader(grader: AnyGrader, fields: Collection[str], means: Means | None
         InputError: saying what is missing, and what there is.
     """
     open_grader(grader, means)
-    singles = list(_singles(grader))
-    refuse_unknown([text for one in singles for text in _templates(one)], fields)
-    for one in singles:
+    refuse_unknown([text for one in _singles(grader) for text in _templates(one)], fields)
+    for one in _singles(grader):
         if GRADERS[one.type].asked and not set(ASKED) & set(fields):
             raise ConfigError(
                 f"grader {one.label} must know what was asked: rows need {' or '.join(ASKED)}"
             )
+
+
+def fields_read(grader: AnyGrader) -> tuple[str, ...]:
+    """Fields of a row that a grader's texts name."""
+    texts = [text for one in _singles(grader) for text in _templates(one)]
+    return tuple(dict.fromkeys(name for text in texts for name in text.fields))
 
 
 def _singles(grader: AnyGrader) -> Iterator[AnyGrader]:

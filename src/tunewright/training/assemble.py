@@ -25,7 +25,9 @@ from tunewright.model.tuners.base import DEFAULT
 from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
 from tunewright.training.batches import Progress, Sampler, Unit, examples_digest
+from tunewright.training.drawing import Drawing
 from tunewright.training.drift import config_digest
+from tunewright.training.estimates import Estimate
 from tunewright.training.loop import Job
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension
@@ -117,7 +119,7 @@ def build_job(
     base = start.base
     renderer = Renderer(base.folder)
     examples = read_examples(dataset, folder, renderer, method, watch.progress)
-    config, found = _with_defaults(config, start, examples)
+    config, found = _with_defaults(config, start, method.workload(examples.train))
     method = method_of(config)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
@@ -126,7 +128,7 @@ def build_job(
         tunable.model.gradient_checkpointing_enable({"use_reentrant": False})
     newest = start.folders[-1] if start.folders else None
     extension = method.extend(tunable.model, renderer, newest)
-    sampler = Sampler(tuple(map(len, examples.train)), config.batch_tokens, config.seed)
+    sampler = method.sampler(examples.train)
     rate, reason = _peak_rate(config, method, tunable.own)
     job = Job(
         config=config,
@@ -148,6 +150,7 @@ def build_job(
         factors=tunable.trained.factors,
         continued=tunable.continued,
         preview=_preview(tunable, method, renderer, base, folder),
+        drawing=Drawing(tunable.model, renderer, base) if method.draws else None,
     )
     notes = (
         *_start_notes(start, job),
@@ -157,16 +160,26 @@ def build_job(
     added = sum(parameter.numel() for parameter in extension.parameters.values())
     plan = _plan(job, dataset, tunable.weights + added, dtype, reason)
     tokens = min(job.steps / len(sampler.epoch(0)), _epochs(job)) * plan.tokens
-    expected = outlook(base.folder, config, job.train, sampler, round(tokens), device, dtype)
+    expected = _outlook(base, job, round(tokens), dtype)
     return job, replace(plan, base=start.name, notes=notes, estimate=expected, chosen=found)
 
 
+def _outlook(base: Base, job: Job, tokens: int, dtype: torch.dtype) -> Estimate | None:
+    """What the run will take; how long answers take that are yet to be drawn cannot be told."""
+    config, units = job.config, job.method.workload(job.train)
+    sampler = Sampler(tuple(map(len, units)), config.batch_tokens, config.seed)
+    expected = outlook(base.folder, config, units, sampler, tokens, job.device, dtype)
+    if expected is None or job.drawing is None:
+        return expected
+    return replace(expected, tokens_per_second=None)
+
+
 def _with_defaults(
-    config: TrainConfig, start: Resolved, examples: Examples
+    config: TrainConfig, start: Resolved, units: Sequence[Unit]
 ) -> tuple[TrainConfig, tuple[str, ...]]:
     """The recipe with what nobody set, and a line on each such option."""
     before = rank_in(start.folders[-1]) if start.folders else None
-    config, found = chosen(config, shape_in(start.base.folder), facts_of(examples.train), before)
+    config, found = chosen(config, shape_in(start.base.folder), facts_of(units), before)
     return config, tuple(f"{key} {one.value:g} ({one.reason.en})" for key, one in found.items())
 
 
@@ -191,7 +204,9 @@ def _preview(
     tunable: Tunable, method: Method[Any, Any], renderer: Renderer, base: Base, folder: Path
 ) -> Preview | None:
     """The first questions to validate on, if answers are wanted and the rows ask any."""
-    wanted = method.config.watch.preview if method.config.method != "reward" else 0
+    # Methods that draw answers show those that they grade.
+    shown = method.config.method != "reward" and not method.draws
+    wanted = method.config.watch.preview if shown else 0
     rows = method.read(folder, "dev")[0] if wanted else ()
     questions = first_questions(rows, wanted, renderer)
     return Preview(tunable.model, renderer, base, questions) if questions else None
@@ -263,6 +278,17 @@ def _plan(job: Job, dataset: Dataset, total: int, dtype: torch.dtype, reason: st
         device=str(job.device),
         learning_rate=job.peak_rate,
         learning_rate_reason=reason,
+        drawn=_drawn(job),
+    )
+
+
+def _drawn(job: Job) -> str:
+    """What a step draws, for methods that do."""
+    rl = job.config.rl
+    if job.drawing is None:
+        return ""
+    return (
+        f"{rl.prompts} questions with {rl.group} answers of up to {rl.max_new_tokens} tokens each"
     )
 
 

@@ -74,6 +74,11 @@ _FLAT_ERRORS = 2.0
 _FLAT_SHARE = 0.05
 _FLAT_VALID_SHARE = 0.01  # validation losses do not scatter: the same rows every time
 
+# Graded answers: over twenty steps at least half of the groups held answers of equal worth. A group
+# of eight with a success rate of 92 % or 8 % is level half of the time.
+_LEVEL_STEPS = 20
+_LEVEL_SHARE = 0.5
+
 _SIGMA = 1.4826  # median absolute deviation → standard deviation of a normal distribution
 
 
@@ -129,6 +134,10 @@ class Curves:
     """Lowest median of ``_NORMS`` gradient norms."""
     early_norm: float | None = None
     """Median of the first ``_NORMS`` gradient norms."""
+    level_groups: deque[float] = field(default_factory=lambda: deque(maxlen=_LEVEL_STEPS))
+    """Shares of groups whose answers were all worth the same."""
+    reward: float = 0.0
+    """Mean reward of the last step."""
     valid: list[tuple[int, float]] = field(default_factory=list)
     """The best validation and those after it, as (step, loss)."""
     first_valid: float | None = None
@@ -144,6 +153,10 @@ class Curves:
             self.first.append(data["loss"])
         self.norms.append(data["grad_norm"])
         self.speeds.append(data["tokens_per_second"])
+        metrics = data.get("metrics", {})
+        if "no_spread" in metrics:
+            self.level_groups.append(metrics["no_spread"])
+            self.reward = metrics["reward"]
         if len(self.losses) >= _WINDOW:
             now = (self.level, _error(self.recent))
             self.lowest = now if self.lowest is None else min(self.lowest, now)
@@ -267,6 +280,14 @@ def _flat(curves: Curves) -> Found | None:
     return 1.0, values
 
 
+def _level(curves: Curves) -> Found | None:
+    shares = curves.level_groups
+    if len(shares) < _LEVEL_STEPS or fmean(shares) < _LEVEL_SHARE:
+        return None
+    values = {"percent": 100 * fmean(shares), "steps": _LEVEL_STEPS, "reward": curves.reward}
+    return fmean(shares), values
+
+
 def _fell(curves: Curves, before: float) -> bool:
     """Whether the loss was lower in between, or the validation loss has fallen."""
     if curves.lowest is not None and curves.lowest[0] < (1 - _FLAT_SHARE) * before:
@@ -305,6 +326,7 @@ CHECKS: dict[str, _Check] = {
     "exploding": _Check(_exploding),
     "throughput": _Check(_throughput),
     "flat": _Check(_flat, methods=_SUPERVISED),
+    "level": _Check(_level, methods=frozenset({"grpo", "rloo"})),
 }
 
 

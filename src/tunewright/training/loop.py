@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 from torch.nn.utils import clip_grad_norm_
 
@@ -29,6 +30,7 @@ from tunewright.training.checkpoints import (
     restore_optimizer,
     save_checkpoint,
 )
+from tunewright.training.drawing import Drawing
 from tunewright.training.memory import peak_memory_bytes
 from tunewright.training.methods.base import Method, Tally
 from tunewright.training.preview import Preview
@@ -63,6 +65,8 @@ class Job:
         factors: learning rates of parameters, as multiples of the run's, where not 1.
         continued: whether the adapter that the run started from goes on being trained.
         preview: answers a few questions at every validation, if wanted.
+        drawing: draws answers, for methods that learn from the model's own.
+        starting: what was trained as it began, for those of them that compare with it.
     """
 
     config: TrainConfig
@@ -84,6 +88,8 @@ class Job:
     factors: Mapping[str, float] = field(default_factory=dict)
     continued: bool = False
     preview: Preview | None = None
+    drawing: Drawing | None = None
+    starting: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Loop:
@@ -182,13 +188,9 @@ class Loop:
             state.epoch, state.batch = state.epoch + 1, 0
 
     def _step(self, batch: PackedBatch) -> None:
-        job, state = self.job, self.state
+        job = self.job
         begin = time.perf_counter()
-        rate = learning_rate(state.step + 1, job.steps, job.peak_rate, job.config.optimizer)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
-        torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
+        rate = self._begin_step()
         with self._memory_named():
             outcome = job.method.loss(job.model, batch)
             loss = outcome.loss
@@ -199,14 +201,24 @@ class Loop:
             raise self._not_finite(batch, loss_value, norm_value)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._advance(batch, loss_value, time.perf_counter() - begin)
+        self._advance(batch.tokens, loss_value, time.perf_counter() - begin)
         self._report(loss_value, norm_value, rate, outcome.numbers())
 
-    def _advance(self, batch: PackedBatch, loss: float, seconds: float) -> None:
+    def _begin_step(self) -> float:
+        """Set the learning rate, which is returned, and chance."""
+        job, state = self.job, self.state
+        rate = learning_rate(state.step + 1, job.steps, job.peak_rate, job.config.optimizer)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
+        torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
+        return rate
+
+    def _advance(self, tokens: int, loss: float, seconds: float) -> None:
         state = self.state
         state.step += 1
         state.batch += 1
-        state.tokens += batch.tokens
+        state.tokens += tokens
         state.recent_losses = [*state.recent_losses, loss][-_RECENT:]
         if state.smoothed_loss is None:
             state.smoothed_loss = loss
@@ -221,8 +233,8 @@ class Loop:
             self._times.clear()
         if self._done:
             state.seconds += seconds
-            state.timed_tokens += batch.tokens
-        self._times.append((seconds, batch.tokens))
+            state.timed_tokens += tokens
+        self._times.append((seconds, tokens))
         self._done += 1
 
     def _report(self, loss: float, norm: float, rate: float, metrics: dict[str, float]) -> None:
@@ -251,21 +263,13 @@ class Loop:
         job, state = self.job, self.state
         if not job.dev:
             return False
-        job.model.eval()
-        tally = Tally()
-        with torch.inference_mode():
-            for indices in pack(list(map(len, job.dev)), job.config.batch_tokens, seed=None):
-                batch = job.method.collate([job.dev[index] for index in indices]).to(job.device)
-                tally.add(job.method.loss(job.model, batch))
-        job.model.train()
-        state.valid_loss = tally.loss
+        state.valid_loss, metrics = self._valid_loss()
         self._validated_step = state.step
         if not math.isfinite(state.valid_loss):
             raise TrainingError(
                 f"step {state.step}: the validation loss is {state.valid_loss}, not a number",
                 "Lower optimizer.learning_rate; checkpoints so far are kept.",
             )
-        metrics = tally.numbers()
         self._emit("validation", step=state.step, loss=state.valid_loss, metrics=metrics)
         improved = state.best_loss is None or state.valid_loss < state.best_loss
         state.worse += 1
@@ -273,6 +277,18 @@ class Loop:
             state.best_loss, state.best_step, state.worse = state.valid_loss, state.step, 0
         self._show_answers()
         return improved
+
+    def _valid_loss(self) -> tuple[float, dict[str, float]]:
+        """The loss of the dev split, and what else is worth watching."""
+        job = self.job
+        job.model.eval()
+        tally = Tally()
+        with torch.inference_mode():
+            for indices in pack(list(map(len, job.dev)), job.config.batch_tokens, seed=None):
+                batch = job.method.collate([job.dev[index] for index in indices]).to(job.device)
+                tally.add(job.method.loss(job.model, batch))
+        job.model.train()
+        return tally.loss, tally.numbers()
 
     def _show_answers(self) -> None:
         """Answers to the same few questions each time; without memory for them, none any more."""

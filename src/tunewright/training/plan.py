@@ -32,6 +32,8 @@ class Plan:
     device: str
     learning_rate: float
     learning_rate_reason: str
+    drawn: str = ""
+    """What a step draws, for methods that learn from the model's own answers."""
     notes: tuple[str, ...] = ()
     """What the user should know before the run goes on."""
     chosen: tuple[str, ...] = ()
@@ -48,15 +50,22 @@ class Plan:
         """The plan for people."""
         return [
             f"trainable params: {self.trainable:,} of {self.parameters:,} ({self.share:.2%})",
-            f"{self.rows:,} rows, {self.tokens:,} tokens ({self.supervised_tokens:,} learnt),"
-            f" {self.dev_rows:,} rows to validate on",
-            f"{self.steps:,} steps of up to {self.batch_tokens:,} tokens"
-            f" ({self.epochs:g} epochs), {self.precision} on {self.device}",
+            *self._work(),
             f"learning rate {self.learning_rate:g} ({self.learning_rate_reason})",
             *self.chosen,
             *([] if self.estimate is None else estimate_lines(self.estimate)),
             *(f"note: {note}" for note in self.notes),
         ]
+
+    def _work(self) -> tuple[str, str]:
+        learnt = f" ({self.supervised_tokens:,} learnt)" if not self.drawn else ""
+        each = self.drawn or f"up to {self.batch_tokens:,} tokens"
+        return (
+            f"{self.rows:,} rows, {self.tokens:,} tokens{learnt},"
+            f" {self.dev_rows:,} rows to validate on",
+            f"{self.steps:,} steps of {each}"
+            f" ({self.epochs:g} epochs), {self.precision} on {self.device}",
+        )
 
     def data(self) -> dict[str, Any]:
         """All numbers and the lines, as JSON values."""

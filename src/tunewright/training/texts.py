@@ -66,6 +66,12 @@ SENTENCES: Final = MappingProxyType(
             "now).",
             "已训练 {steps} 步，损失毫无下降（起初 {before:.3g}，现在 {now:.3g}）。",
         ),
+        "diagnosis.level": (
+            "In {percent:.0f} % of the groups of the last {steps} steps all answers were worth the "
+            "same (mean reward {reward:.3g}): such groups teach nothing.",
+            "最近 {steps} 步中，{percent:.0f}% 的组里所有回答得分相同（平均奖励 {reward:.3g}）："
+            "这样的组学不到任何东西。",
+        ),
         # … and what to do
         "remedy.spike": (
             "If it does not come down again, start anew with half the learning rate "
@@ -114,6 +120,14 @@ SENTENCES: Final = MappingProxyType(
             "parameters (lora.rank, lora.targets); check that answers depend on their questions.",
             "请把 optimizer.learning_rate（现为 {rate:.2g}）提高三到十倍，或增加可训练参数"
             "（lora.rank、lora.targets）；并检查数据里的答案是否真的与问题相关。",
+        ),
+        "remedy.level": (
+            "If the reward is as high as it gets, the run is done. Otherwise let the grader tell "
+            "more apart (partial credit, text_similarity, multi), draw more varied answers "
+            "(rl.temperature, rl.group), or teach the form first with sft.",
+            "如果奖励已接近上限，说明训练可以结束了。否则，请让评分更有区分度"
+            "（部分得分、text_similarity、multi），让回答更多样（rl.temperature、rl.group），"
+            "或先用 sft 教会基本形式。",
         ),
         # Comparison of runs
         "compare.title": ("Training runs side by side", "训练任务对比"),

@@ -72,9 +72,11 @@ def train(
     started = time.perf_counter()
     from tunewright.training.assemble import Watch, build_job
     from tunewright.training.methods import require_rows_for
+    from tunewright.training.rewards import with_grader
 
     dataset = store.get(Dataset, config.dataset)
     require_rows_for(config.method, dataset)
+    config = with_grader(config, store)
     require_packages(config.watch.trackers)
     start = _resolve_start(config.base, store)
     lasting = start.model.id if start.model else start.base.name
@@ -147,9 +149,9 @@ def resume(
 def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None) -> Model:
     import torch
 
-    from tunewright.training.loop import Loop
     from tunewright.training.rate_search import read_search, told
     from tunewright.training.reference import with_reference
+    from tunewright.training.rollout_loop import open_loop, with_start
     from tunewright.training.stopping import StopRequest
     from tunewright.training.supervision import Supervision
 
@@ -166,6 +168,7 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
             step = checkpoint.state.step if checkpoint else 0
             session.emit(Event(kind="resumed", data={"step": step}))
         job = with_reference(job, lambda event: tell_unless_stopped(session, stop, event))
+        job = with_start(job)
         supervision = Supervision(stop, Requests(session.folder), disk, session.at)
         if search:
             job, session = _with_rate(job, session, supervision, found)
@@ -173,7 +176,7 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
             job.read_adapter(checkpoint.adapter)
             tell_threads(session, checkpoint.state.threads)
         with watched(session, job, plan, checkpoint) as watchers:
-            loop = Loop(job, session.folder / "checkpoints", watchers, checkpoint)
+            loop = open_loop(job, session.folder, watchers, checkpoint, session.store)
             state = loop.run(supervision)
             model = disk(lambda: _publish(session, job, state))
             disk(lambda: session.end("succeeded", summary=_summary(job, state)))

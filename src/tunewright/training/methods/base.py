@@ -18,7 +18,7 @@ from torch.nn import Parameter
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import read_rows
 from tunewright.core.messages import Passage, Row, RowKind, Split, supervised
-from tunewright.training.batches import PackedBatch, Progress, Renderer, Unit
+from tunewright.training.batches import PackedBatch, Progress, Renderer, Sampler, Unit
 
 if TYPE_CHECKING:
     from tunewright.model.rendering import Renderer as FullRenderer
@@ -175,6 +175,7 @@ class Method(ABC, Generic[UnitT, BatchT]):
         epochs_reason: why.
         fewest: the fewest rows that it can learn from.
         refers: whether it needs to know what the model said before it was trained.
+        draws: whether it learns from answers that the model draws while it is trained.
     """
 
     kinds: ClassVar[frozenset[RowKind]]
@@ -183,6 +184,7 @@ class Method(ABC, Generic[UnitT, BatchT]):
     epochs_reason: ClassVar[str] = ""
     fewest: ClassVar[int] = 1
     refers: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
@@ -212,6 +214,14 @@ class Method(ABC, Generic[UnitT, BatchT]):
     @abstractmethod
     def loss(self, model: Any, batch: BatchT) -> Outcome:
         """What the model makes of a batch; with gradients where they are enabled."""
+
+    def sampler(self, units: Sequence[UnitT]) -> Sampler:
+        """Which units form which step."""
+        return Sampler(tuple(map(len, units)), self.config.batch_tokens, self.config.seed)
+
+    def workload(self, units: Sequence[UnitT]) -> Sequence[Unit]:
+        """What the model reads and learns for units, for estimates of memory."""
+        return units
 
     def refer(self, units: Sequence[UnitT], log_probs: Sequence[Sequence[float]]) -> list[UnitT]:
         """The units with what the starting model says.

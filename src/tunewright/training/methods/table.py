@@ -10,10 +10,12 @@ from tunewright.core.records import Dataset
 from tunewright.core.row_kinds import AS_CONVERSATIONS, HOLDS
 from tunewright.training.methods.base import Method
 from tunewright.training.methods.dpo import DpoMethod
+from tunewright.training.methods.grpo import GrpoMethod
 from tunewright.training.methods.kto import KtoMethod
 from tunewright.training.methods.orpo import OrpoMethod
 from tunewright.training.methods.pretrain import PretrainMethod
 from tunewright.training.methods.reward import RewardMethod
+from tunewright.training.methods.rloo import RlooMethod
 from tunewright.training.methods.sft import SftMethod
 from tunewright.training.methods.simpo import SimpoMethod
 
@@ -25,6 +27,8 @@ METHODS: dict[MethodName | str, type[Method[Any, Any]]] = {
     "orpo": OrpoMethod,
     "simpo": SimpoMethod,
     "reward": RewardMethod,
+    "grpo": GrpoMethod,
+    "rloo": RlooMethod,
 }
 
 
@@ -43,7 +47,8 @@ def require_rows_for(method: str, dataset: Dataset) -> None:
     chosen, content = METHODS[method], dataset.content
     if content in chosen.kinds:
         return
-    able = [name for name, other in METHODS.items() if content in other.kinds]
+    # Those that draw answers need a grader besides: they are no way out by themselves.
+    able = [name for name, other in METHODS.items() if content in other.kinds and not other.draws]
     learns = " or ".join(HOLDS[kind] for kind in sorted(chosen.kinds))
     ways = [f"Use --method {' or '.join(able)}."] if able else []
     if "conversation" in chosen.kinds:
