@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,17 +11,20 @@ from typing import Any
 from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tunewright import __version__
-from tunewright.api import errors, openai
+from tunewright.api import errors, files, fine_tuning, graders, openai, permissions, uploads
 from tunewright.api.access import authenticate
 from tunewright.api.boundary import Boundary
+from tunewright.api.job_requests import CreateJobRequest
 from tunewright.api.keys import read_keys
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
+from tunewright.jobs.dispatcher import Dispatcher
 
 
 def create_app(store: Store, config: ServeConfig) -> FastAPI:
@@ -34,9 +38,11 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = Gateway(store, config)
+        app.state.dispatcher.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(app.state.dispatcher.stop)
             await app.state.gateway.close()
 
     # The built-in pages load scripts from elsewhere and their routes know no key.
@@ -50,9 +56,12 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.keys = keys
+    app.state.store, app.state.config = store, config
+    app.state.dispatcher = Dispatcher(store, config.jobs)
     app.add_middleware(Boundary, local_only=keys is None)
     errors.install(app)
-    app.include_router(openai.router)
+    for part in (openai, files, uploads, fine_tuning, graders, permissions):
+        app.include_router(part.router)
     app.add_api_route("/health", _health, methods=["GET"], summary="Whether the server runs")
 
     async def schema() -> JSONResponse:
@@ -69,6 +78,18 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     return app
 
 
+# Bodies that routes parse themselves, once the key is checked.
+_BODIES: tuple[type[BaseModel], ...] = (
+    ChatRequest,
+    CreateJobRequest,
+    graders.RunGraderRequest,
+    graders.ValidateGraderRequest,
+    permissions.CreatePermissionRequest,
+    uploads.CreateUploadRequest,
+    uploads.CompleteUploadRequest,
+)
+
+
 async def _health() -> dict[str, str]:
     """Needs no key and tells nothing."""
     return {"status": "ok"}
@@ -78,7 +99,7 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1, with the schemas of bodies that are parsed after the key is checked."""
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     _, schemas = models_json_schema(
-        [(ChatRequest, "validation")], ref_template="#/components/schemas/{model}"
+        [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
     )
     components = document.setdefault("components", {}).setdefault("schemas", {})
     components.update(schemas.get("$defs", {}))

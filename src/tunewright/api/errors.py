@@ -24,8 +24,8 @@ def error_response(error: RequestError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 504:
-        # OpenAI's client would ask twice more and wait as long each time.
+    if error.status in (409, 504):
+        # OpenAI's client would ask twice more: in vain, or waiting as long each time.
         headers["x-should-retry"] = "false"
     return JSONResponse(error.body(), error.status, headers)
 

@@ -18,6 +18,8 @@ class SplitConfig(StageConfig):
     """Share of groups locked away for evaluation; 0 when test files are named."""
     seed: int = Field(default=0, ge=0)
     """Changes which groups go where; the same seed gives the same split."""
+    named: Literal["test", "dev"] = "test"
+    """Split that the rows of test files form; dev watches the run, as OpenAI's validation_file."""
 
 
 class ChecksConfig(StageConfig):

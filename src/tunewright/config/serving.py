@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
+from tunewright.config.jobs import JobsConfig
 
 MOST_CHOICES = 1000
 """Choices that an answer can be held to."""
@@ -56,5 +57,6 @@ class ServeConfig(StageConfig):
     """Where engines run."""
     bases: tuple[str, ...] = ()
     """More bases to serve as they are, besides nano and those of tuned models."""
+    jobs: JobsConfig = JobsConfig()
     api_key_file: str | None = None
     """File with one API key per line; needed to listen beyond this machine."""

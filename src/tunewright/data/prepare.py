@@ -183,7 +183,7 @@ def _split(
     splits: dict[Split, list[Draft]] = {split: [] for split in SPLITS}
     for draft, _ in train:
         splits[chosen[draft.group]].append(draft)
-    splits["test"] += [draft for draft, _ in test]
+    splits[config.split.named] += [draft for draft, _ in test]
     return splits
 
 

@@ -155,8 +155,12 @@ def tell_threads(session: Session, threads: int) -> None:
 
 
 def model_name(session: Session) -> str:
+    """What the tuned model of a session's run is called."""
+    return run_model_name(session.store, session.run)
+
+
+def run_model_name(store: Store, run: Run) -> str:
     """``ft:base:organization:suffix:six digits of the run``, in OpenAI's form."""
-    store, run = session.store, session.run
     base = re.split(r"[/:]", run.base)[-1].partition("@")[0]
     suffix = run.config["suffix"] or store.get(Dataset, run.dataset).name
     parts = (base, store.settings.organization, suffix, run.id.split("_")[1][:6])

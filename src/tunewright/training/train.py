@@ -214,7 +214,7 @@ def _publish(session: Session, job: Job, state: TrainState) -> Model:
 
     store, run = session.store, session.run
     for known in store.list(Model):
-        if known.run == run.id:
+        if known.run == run.id and known.name == model_name(session):
             return known
     step = state.best_step or state.step
     checkpoint = read_checkpoint(checkpoint_path(session.folder / "checkpoints", step))

@@ -1,0 +1,67 @@
+"""What routes work on: the store, the server's options, its dispatcher of jobs; and JSON bodies."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from tunewright.api.access import Caller, authenticate
+from tunewright.api.body import read_body
+from tunewright.config.serving import ServeConfig
+from tunewright.core.store import Store
+from tunewright.deployment.replies import RequestError
+from tunewright.jobs.dispatcher import Dispatcher
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.store
+    return store
+
+
+def _config(request: Request) -> ServeConfig:
+    config: ServeConfig = request.app.state.config
+    return config
+
+
+def _dispatcher(request: Request) -> Dispatcher:
+    dispatcher: Dispatcher = request.app.state.dispatcher
+    return dispatcher
+
+
+CallerOf = Annotated[Caller, Depends(authenticate)]
+StoreOf = Annotated[Store, Depends(_store)]
+ConfigOf = Annotated[ServeConfig, Depends(_config)]
+DispatcherOf = Annotated[Dispatcher, Depends(_dispatcher)]
+
+
+def json_body(name: str) -> dict[str, Any]:
+    """The OpenAPI part of a route that parses its body itself, of the schema of this name."""
+    schema = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+    return {"requestBody": {"required": True, "content": {"application/json": schema}}}
+
+
+async def parse_body(request: Request, cls: type[M]) -> M:
+    """The JSON body.
+
+    Raises:
+        RequestError: 400 for what is no such body, naming the field; others as ``read_body``.
+    """
+    body = await read_body(request)
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the body is not JSON") from None
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        what = problem["msg"].removeprefix("Value error, ")
+        raise RequestError(
+            400, f"{where}: {what}" if where else what, param=where or None
+        ) from None
