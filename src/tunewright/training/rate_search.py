@@ -1,9 +1,10 @@
 """Choosing the learning rate by trying three of them, briefly, before a run begins.
 
-Every rate trains the same first share of the run as though it were all of it, from the same
-weights, with the run's own method, warm-up and decay; the loss on held-out rows decides. What was
-trained is put back between the trials and after them, so that the run that follows equals, bit
-for bit, one that was given the rate.
+Every rate trains the same first share of the run, from the same weights, with the run's own
+method and its warm-up scaled to the trial; the loss on held-out rows decides. The rate stays at
+its peak to the end of the trial: a decay to zero would flatter rates that are too high for a
+longer run. What was trained is put back between the trials and after them, so that the run that
+follows equals, bit for bit, one that was given the rate.
 """
 
 from __future__ import annotations
@@ -205,7 +206,8 @@ def _progress(done: int, total: int) -> Event:
 def _tried(job: Job, folder: Path, rate: float, steps: int, watch: _Watch) -> float | None:
     """The loss after ``steps`` with this rate at its peak; None when it is not a number."""
     watched = job.config.watch.model_copy(update={"patience": 0})
-    every = {"eval_steps": steps, "save_steps": steps, "watch": watched}
+    constant = job.config.optimizer.model_copy(update={"final": 1.0})
+    every = {"eval_steps": steps, "save_steps": steps, "watch": watched, "optimizer": constant}
     brief = replace(
         job,
         config=job.config.model_copy(update=every),
