@@ -97,8 +97,16 @@ def _applied(outcome: Outcome, corpus: Corpus, collection: Collection, name: str
 
 def _regroup(drafts: list[Draft], clusters: Sequence[int]) -> None:
     """Groups that a cluster touches become one, named after the first row's, in one split."""
-    names = [draft.group for draft in drafts]
-    order = {name: place for place, name in reversed(list(enumerate(names)))}
+    joints = [
+        (drafts[row].group, drafts[first].group)
+        for row, first in enumerate(clusters)
+        if row != first
+    ]
+    touched = {name for joint in joints for name in joint}
+    order: dict[str, int] = {}
+    for place, draft in enumerate(drafts):
+        if draft.group in touched:
+            order.setdefault(draft.group, place)
     parent: dict[str, str] = {}
 
     def find(name: str) -> str:
@@ -107,10 +115,11 @@ def _regroup(drafts: list[Draft], clusters: Sequence[int]) -> None:
             name = above
         return name
 
-    for name, first in zip(names, clusters, strict=True):
-        one, other = find(name), find(names[first])
+    for joint in joints:
+        one, other = map(find, joint)
         if one != other:
             early, late = sorted((one, other), key=order.__getitem__)
             parent[late] = early
     for draft in drafts:
-        draft.group = find(draft.group)
+        if draft.group in parent:
+            draft.group = find(draft.group)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
+import numpy as np
+
 from tunewright.config.data import SplitConfig
 from tunewright.core.messages import Split
 
@@ -30,7 +32,7 @@ def assign(
         with_test: False when test rows come from files of their own.
         labels: group → class; every class with enough groups then has some in every split.
     """
-    place = {group: _place(group, config.seed) for group in groups}
+    place = _places(dict.fromkeys(groups), config.seed)
     test = config.test if with_test else 0.0
     result: dict[str, Split] = dict.fromkeys(place, "train")
     if len(place) < MIN_GROUPS:
@@ -49,6 +51,8 @@ def assign(
 
 def _strata(place: Mapping[str, float], labels: Mapping[str, str]) -> list[list[str]]:
     """Groups by class; classes too small to be measured are only held back by chance."""
+    if not labels:
+        return [[*place]]
     strata: dict[str | None, list[str]] = {}
     for group in place:
         strata.setdefault(labels.get(group), []).append(group)
@@ -67,7 +71,9 @@ def _ensure(
         result[min(left, key=place.__getitem__)] = split
 
 
-def _place(group: str, seed: int) -> float:
-    """A uniform number in [0, 1) that only the group and the seed decide."""
-    hashed = blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
-    return int.from_bytes(hashed, "big") / 2**64
+def _places(groups: Iterable[str], seed: int) -> dict[str, float]:
+    """Group → a uniform number in [0, 1) that only the group and the seed decide."""
+    names = [*groups]
+    hashed = [blake2b(f"{seed}:{name}".encode(), digest_size=8).digest() for name in names]
+    numbers = np.frombuffer(b"".join(hashed), ">u8") / 2.0**64
+    return dict(zip(names, numbers.tolist(), strict=True))

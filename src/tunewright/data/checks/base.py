@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress, count
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +13,14 @@ import polars as pl
 
 from tunewright.config.data import PrepareConfig
 from tunewright.core.messages import Role
+from tunewright.data.checks.columns import column
 from tunewright.data.keys import near_keys
 from tunewright.data.records import Draft, Turn, said_by
 from tunewright.model.rendering import Renderer
 
 Level = Literal["info", "care", "stop"]
+_PLACE: Mapping[Role, int] = {"user": 0, "assistant": 1}
+"""Where a pair's turns stand."""
 EXAMPLES = 5
 """How many examples a finding shows."""
 
@@ -34,36 +38,68 @@ class Corpus:
     @cached_property
     def questions(self) -> pl.Series:
         """Every row's user turns joined by newlines, as strings; (rows,)."""
-        return pl.Series("question", self._said_by("user"), dtype=pl.String)
+        return column("question", self._said_by("user"))
 
     @cached_property
     def question_keys(self) -> pl.Series:
         """``near_key`` of every row's question, as strings; (rows,)."""
-        return pl.Series("key", near_keys(self._said_by("user")), dtype=pl.String)
+        return column("key", near_keys([*self._said_by("user")]))
 
     @cached_property
     def answers(self) -> pl.Series:
         """Every row's assistant turns joined by newlines, as strings; (rows,)."""
-        return pl.Series("answer", self._said_by("assistant"), dtype=pl.String)
+        return column("answer", self._said_by("assistant"))
 
-    def _said_by(self, role: Role) -> list[str]:
-        return [said_by(draft.turns, role) for draft in self.drafts]
+    @property
+    def texts(self) -> tuple[pl.Series, ...]:
+        """All text of every row, tool results and worse answers included.
+
+        It stands in columns side by side, (rows,) each: those of questions and answers when
+        rows hold nothing else, for a copy of all texts would be the largest thing in memory.
+        """
+        return (self.questions, self.answers) if self._are_pairs else (self._whole,)
 
     @cached_property
-    def texts(self) -> pl.Series:
-        """All text of every row: each turn, tool results and worse answers included; (rows,)."""
-        texts = ["\n".join(t.text for t in (*d.turns, *d.rejected)) for d in self.drafts]
-        return pl.Series("text", texts, dtype=pl.String)
+    def _whole(self) -> pl.Series:
+        texts = ("\n".join([t.text for t in (*d.turns, *d.rejected)]) for d in self.drafts)
+        return column("text", texts)
+
+    @cached_property
+    def _are_pairs(self) -> bool:
+        """Whether every row is a question and its answer, and nothing else."""
+        return all(map(_is_pair, self.drafts))
+
+    def _said_by(self, role: Role) -> Iterable[str]:
+        if self._are_pairs and role in _PLACE:
+            place = _PLACE[role]
+            return (draft.turns[place].text for draft in self.drafts)
+        return (said_by(draft.turns, role) for draft in self.drafts)
+
+    @cached_property
+    def calling(self) -> frozenset[int]:
+        """Places of the rows that call tools."""
+        calling = (any(turn.calls for turn in draft.turns) for draft in self.drafts)
+        return frozenset(compress(count(), calling))
 
     def without(self, rows: Iterable[int]) -> Corpus:
         """The corpus after these rows have left; columns that were made need not be made anew."""
         stays = np.ones(len(self.drafts), np.bool_)
         stays[list(rows)] = False
         left = Corpus([self.drafts[row] for row in np.flatnonzero(stays).tolist()])
-        for name, column in vars(self).items():
-            if isinstance(column, pl.Series):
-                vars(left)[name] = column.filter(stays)
+        for name, made in vars(self).items():
+            if isinstance(made, pl.Series):
+                vars(left)[name] = made.filter(stays)
         return left
+
+
+def _is_pair(draft: Draft) -> bool:
+    turns = draft.turns
+    return (
+        len(turns) == 2
+        and turns[0].role == "user"
+        and turns[1].role == "assistant"
+        and not draft.rejected
+    )
 
 
 @dataclass(frozen=True)

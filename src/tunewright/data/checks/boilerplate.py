@@ -18,7 +18,7 @@ from tunewright.data.checks.base import (
 )
 from tunewright.data.checks.likeness import show
 from tunewright.data.checks.shown import hidden
-from tunewright.data.normal import near_key
+from tunewright.data.keys import near_keys
 from tunewright.data.records import Draft
 
 _LONGEST = 60
@@ -63,14 +63,11 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
 
 def _repeated_answers(corpus: Corpus) -> dict[str, list[int]]:
     """Near key of each short answer given to very many different questions → its rows."""
-    drafts = corpus.drafts
+    drafts, answers = corpus.drafts, corpus.answers
     # Punctuation and spaces do not count as length, but are seldom a fifth of a text.
-    rows = [
-        row
-        for row, draft in enumerate(drafts)
-        if draft.label is None and 0 < len(draft.answer) <= _LONGEST * 5 // 4
-    ]
-    keys = [near_key(drafts[row].answer) for row in rows]
+    brief = answers.str.len_chars().is_between(1, _LONGEST * 5 // 4).arg_true().to_list()
+    rows = [row for row in brief if drafts[row].label is None]
+    keys = near_keys(answers.gather(rows).to_list())
     short = pl.DataFrame(
         {"row": rows, "key": keys, "group": [drafts[row].group for row in rows]},
         schema={"row": pl.Int64, "key": pl.String, "group": pl.String},

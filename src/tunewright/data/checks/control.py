@@ -13,6 +13,7 @@ from tunewright.data.checks.base import (
     Finding,
     Outcome,
 )
+from tunewright.data.checks.columns import where
 from tunewright.data.checks.shown import example
 from tunewright.data.checks.turns import parts
 from tunewright.data.records import Draft
@@ -40,7 +41,7 @@ def _spellings(own: tuple[str, ...]) -> tuple[str, ...]:
 def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     own = context.renderer.control_tokens
     wanted = _spellings(own)
-    rows = corpus.texts.str.contains_any(list(wanted)).arg_true().to_list()
+    rows = where(corpus.texts, lambda text: text.str.contains_any(list(wanted)))
     if not rows:
         return Outcome()
     spelled = {row: _spelled(corpus.drafts[row], wanted) for row in rows}

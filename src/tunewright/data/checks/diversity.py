@@ -10,12 +10,13 @@ from tunewright.data.checks.base import Check, Context, Corpus, Finding, Level, 
 from tunewright.data.checks.hashing import Places, codes_of, distinct, window_hashes
 from tunewright.data.checks.likeness import cluster_histogram, show
 from tunewright.data.checks.minhash import clusters
-from tunewright.data.normal import near_key
+from tunewright.data.keys import near_keys
 
 _SAMPLE = 20_000
 _NEAR = 0.6
 _GRAM = 4
 _GRAM_ROWS = 2_000
+_CUT = 200
 _LUMP = 0.2
 # From how many clusters on: what to expect, after the guides of OpenAI and others.
 _ADVICE: tuple[tuple[int, Level, Mapping[str, str]], ...] = (
@@ -108,9 +109,12 @@ def _distinct_grams(corpus: Corpus) -> float:
     """
     drafts = [corpus.drafts[row] for row in _spread(len(corpus.drafts), _GRAM_ROWS).tolist()]
     texts = [draft.question if draft.kind == "text" else draft.answer for draft in drafts]
-    keys = [near_key(text)[:200] for text in texts]
-    hashes = [window_hashes(codes_of([key])[0], _GRAM) for key in keys]
-    runs = np.concatenate(hashes)
+    codes, starts = codes_of([key[:_CUT] for key in near_keys(texts)])
+    whole = np.ones(max(codes.size - _GRAM + 1, 0), np.bool_)
+    for back in range(1, _GRAM):  # runs across the ends of texts are none
+        ends = starts[1:-1] - back
+        whole[ends[(ends >= 0) & (ends < whole.size)]] = False
+    runs = window_hashes(codes, _GRAM)[whole]
     return distinct(runs).size / runs.size if runs.size else 0.0
 
 

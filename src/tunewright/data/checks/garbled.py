@@ -15,8 +15,9 @@ from tunewright.data.checks.base import (
     Finding,
     Outcome,
 )
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.shown import example
-from tunewright.data.checks.turns import all_turns, in_every_turn, parts, rewritten, suspects
+from tunewright.data.checks.turns import all_turns, in_every_turn, parts, rewritten
 from tunewright.data.records import Draft, Turn
 
 _REPAIR = in_every_turn(mojibake.repaired)

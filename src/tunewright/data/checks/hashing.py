@@ -18,12 +18,12 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 def slices(texts: Sequence[str], size: int = _SLICE) -> Iterator[tuple[int, Sequence[str]]]:
     """Runs of texts of about ``size`` characters, each with the place of its first text."""
-    first, characters = 0, 0
-    for place, length in enumerate(map(len, texts), start=1):
-        characters += length
-        if characters >= size or place == len(texts):
-            yield first, texts[first:place]
-            first, characters = place, 0
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    first, done = 0, 0
+    while first < len(texts):
+        last = min(int(np.searchsorted(ends, done + size)) + 1, len(texts))
+        yield first, texts[first:last]
+        first, done = last, int(ends[last - 1])
 
 
 def codes_of(texts: Sequence[str]) -> tuple[NDArray[np.uint32], Places]:

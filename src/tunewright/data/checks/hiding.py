@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tunewright.core.messages import Role
 from tunewright.data.checks.base import EXAMPLES, Change, Corpus, Drop, Example
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.masking import Found, Kind, find, joined_hints, mask
 from tunewright.data.checks.shown import example
 from tunewright.data.checks.turns import (
@@ -17,7 +18,6 @@ from tunewright.data.checks.turns import (
     in_every_turn,
     parts,
     rewritten,
-    suspects,
 )
 from tunewright.data.records import Draft
 
@@ -35,9 +35,8 @@ class Hit(NamedTuple):
 
 def scan(corpus: Corpus, kinds: Sequence[Kind]) -> dict[int, list[Hit]]:
     """The values of every row that has some; arguments of tool calls are looked into as well."""
-    calling = {i for i, draft in enumerate(corpus.drafts) for turn in draft.turns if turn.calls}
-    likely = dict.fromkeys(calling, kinds)
-    likely |= _likely_kinds(corpus, kinds, calling)
+    likely = dict.fromkeys(corpus.calling, kinds)
+    likely |= _likely_kinds(corpus, kinds, corpus.calling)
     hits = ((row, _hits(corpus.drafts[row], some)) for row, some in sorted(likely.items()))
     return {row: found for row, found in hits if found}
 
@@ -47,10 +46,9 @@ def _likely_kinds(
 ) -> dict[int, list[Kind]]:
     """Place → the kinds whose hints a row's text matches; polars tells them apart far faster."""
     rows = [row for row in suspects(corpus.texts, joined_hints(kinds)) if row not in known]
-    texts = corpus.texts.gather(rows)
-    hints = {kind.hint for kind in kinds}
-    marks = {hint: texts.str.contains(hint).to_list() for hint in hints}
-    return {row: [kind for kind in kinds if marks[kind.hint][at]] for at, row in enumerate(rows)}
+    texts = [column.gather(rows) for column in corpus.texts]
+    marks = {hint: {*suspects(texts, hint)} for hint in {kind.hint for kind in kinds}}
+    return {row: [kind for kind in kinds if at in marks[kind.hint]] for at, row in enumerate(rows)}
 
 
 def _hits(draft: Draft, kinds: Sequence[Kind]) -> list[Hit]:

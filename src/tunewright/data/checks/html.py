@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 from tunewright.core.messages import Role
 from tunewright.data.checks.base import EXAMPLES, Change, Check, Context, Corpus, Finding, Outcome
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.shown import example
-from tunewright.data.checks.turns import all_turns, rewritten, suspects, words
+from tunewright.data.checks.turns import all_turns, rewritten, words
 from tunewright.data.records import Draft
 
 SUSPECT = r"</?[A-Za-z][A-Za-z0-9]{0,9}[\s/>]|&(?:#\w{2,7}|[A-Za-z]\w{1,30});|<!--"

@@ -15,8 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from tunewright.data.checks.base import EXAMPLES, Check, Context, Corpus, Finding, Outcome
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.shown import example
-from tunewright.data.checks.turns import suspects
+from tunewright.data.checks.turns import all_turns
+from tunewright.data.records import Draft
 
 Tags = npt.NDArray[np.str_]
 LANGUAGES = ("zh", "latin", "mixed", "other")
@@ -58,7 +60,7 @@ def languages(texts: pl.Series) -> Tags:
     count = texts.str.len_chars().to_numpy().astype(np.int64)
     wide = (texts.str.len_bytes().to_numpy().astype(np.int64) - count) / 2
     others = np.zeros(len(texts), np.int64)
-    rows = suspects(texts, _OTHER)
+    rows = suspects([texts], _OTHER)
     others[rows] = texts.gather(rows).str.count_matches(_OTHER).to_numpy()
     tags: Tags = np.select(
         [others > _OTHER_SHARE * count, (wide >= _CHINESE * count) & (wide > 0),
@@ -83,9 +85,9 @@ def _mismatched(corpus: Corpus, asked: Tags, answered: Tags) -> list[int]:
     return found
 
 
-def _is_traditional(text: str) -> bool:
-    """Whether a Chinese text is in traditional characters, a few names aside."""
-    different = set(text)
+def _is_traditional(draft: Draft) -> bool:
+    """Whether a Chinese row is in traditional characters, a few names aside."""
+    different = {character for turn in all_turns(draft) for character in turn.text}
     traditional = len(different & _TRADITIONAL)
     return traditional >= _LEAST_DIFFERENT and traditional > len(different & _SIMPLIFIED)
 
@@ -103,7 +105,7 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
     traditional = [
         row
         for row in suspects(corpus.texts, _TRADITIONAL_CLASS)
-        if row in chinese and _is_traditional(corpus.texts[row])
+        if row in chinese and _is_traditional(corpus.drafts[row])
     ]
     mismatched = _mismatched(corpus, asked, answered)
     facts: dict[str, Any] = {name: counts[name] / total for name in LANGUAGES}

@@ -32,7 +32,7 @@ from tunewright.data.checks.hashing import (
 )
 from tunewright.data.checks.minhash import batches, cross_candidates, similarities
 from tunewright.data.checks.shown import hidden
-from tunewright.data.normal import near_key
+from tunewright.data.keys import near_keys
 
 GRAM = 13
 """Characters of Chinese, or words of other languages, that texts do not share by chance.
@@ -74,15 +74,15 @@ def overlap(train: Sequence[str], held: Sequence[str], near: float) -> list[Over
         held: texts to be tested on.
         near: Jaccard similarity from which two texts count as near.
     """
-    return _overlaps(train, [near_key(text) for text in train], held, near)
+    return _overlaps(train, near_keys(train), held, near)
 
 
 def _overlaps(
     train: Sequence[str], keys: Sequence[str], held: Sequence[str], near: float
 ) -> list[Overlap]:
     places: dict[str, int] = {}
-    for place, text in enumerate(held):
-        places.setdefault(near_key(text), place)
+    for place, key in enumerate(near_keys(held)):
+        places.setdefault(key, place)
     found = {
         row: Overlap(row, places[key], "same", 1.0) for row, key in enumerate(keys) if key in places
     }
@@ -128,7 +128,7 @@ def _shared_runs(
         runs = (
             _word_runs([train[row] for row in mine], others)
             if by_words
-            else _character_runs([keys[row] for row in mine], [near_key(text) for text in others])
+            else _character_runs([keys[row] for row in mine], near_keys(others))
         )
         for row, place, score in _meet(*runs, _frame_limit(len(train))):
             yield mine[row], theirs[place], score

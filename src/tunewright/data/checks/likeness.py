@@ -15,7 +15,8 @@ from tunewright.data.checks.base import EXAMPLES, Corpus, Example
 from tunewright.data.checks.hashing import Places
 from tunewright.data.checks.minhash import batches, similarities
 from tunewright.data.checks.shown import example
-from tunewright.data.normal import exact_key, near_key
+from tunewright.data.keys import near_keys
+from tunewright.data.normal import exact_key
 from tunewright.data.records import Draft, Turn
 
 # One of these changes what a sentence says however alike the rest is: 13 % and 9 %, 可以 and
@@ -51,7 +52,7 @@ def say_the_same(
         return []
     places = sorted({place for pair in pairs for place in pair})
     new = {place: number for number, place in enumerate(places)}
-    keys = [near_key(texts[place]) for place in places]
+    keys = near_keys([texts[place] for place in places])
     numbered = np.array([(new[one], new[other]) for one, other in pairs], np.int64)
     near = [
         score >= threshold

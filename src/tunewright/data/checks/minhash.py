@@ -8,7 +8,9 @@ documents", 1997. Bands: Leskovec, Rajaraman, Ullman, "Mining of Massive Dataset
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +38,7 @@ _RECALL = 0.99
 _BLOCK = 1 << 16
 _ROWS = 1 << 17
 _BATCH = 1 << 21
+_SLICE = 1 << 19
 # Pairs and texts of a batch are numbered in the bits above their shingles' hashes.
 _TAG = np.uint64(44)
 _MOST_PAIRS = 1 << 18
@@ -153,18 +156,26 @@ def signatures(keys: Sequence[str], bands: Bands) -> Signatures:
         np.zeros((len(keys), PERMUTATIONS), np.uint8),
         np.fromiter((len(key) >= SHORTEST for key in keys), np.bool_, len(keys)),
     )
-    for first, part in slices(keys):
-        codes, starts = codes_of(part)
-        hashes = (window_hashes(codes, GRAM) >> np.uint64(32)).astype(np.uint32)
-        rows = np.flatnonzero(result.long[first : first + len(part)])
-        lengths = np.diff(starts)[rows] - GRAM + 1
-        order = np.argsort(lengths, kind="stable")
-        for block, places in _blocks(starts[:-1][rows[order]], lengths[order]):
-            minima = _minima(hashes[places])
-            target = first + rows[order[block]]
-            result.sketch[target] = (minima >> np.uint32(12)).astype(np.uint8).T
-            result.bands[:, target] = _band_hashes(minima, bands)
+    # numpy lets go of Python's lock, and every slice fills rows of its own.
+    with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
+        for _ in threads.map(partial(_sign, result, bands), slices(keys, _SLICE)):
+            pass
     return result
+
+
+def _sign(result: Signatures, bands: Bands, part: tuple[int, Sequence[str]]) -> None:
+    """Fill in the rows of one slice of the texts; the slice's first place comes with it."""
+    first, keys = part
+    codes, starts = codes_of(keys)
+    hashes = (window_hashes(codes, GRAM) >> np.uint64(32)).astype(np.uint32)
+    rows = np.flatnonzero(result.long[first : first + len(keys)])
+    lengths = np.diff(starts)[rows] - GRAM + 1
+    order = np.argsort(lengths, kind="stable")
+    for block, places in _blocks(starts[:-1][rows[order]], lengths[order]):
+        minima = _minima(hashes[places])
+        target = first + rows[order[block]]
+        result.sketch[target] = (minima >> np.uint32(12)).astype(np.uint8).T
+        result.bands[:, target] = _band_hashes(minima, bands)
 
 
 def _blocks(starts: Places, lengths: Places) -> Iterator[tuple[slice, Places]]:

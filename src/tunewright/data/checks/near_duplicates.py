@@ -22,7 +22,8 @@ from tunewright.data.checks.minhash import (
     clusters,
     similarities,
 )
-from tunewright.data.normal import exact_key, near_key
+from tunewright.data.keys import near_keys
+from tunewright.data.normal import exact_key
 from tunewright.data.records import Draft
 
 
@@ -108,8 +109,8 @@ class _Rows:
         self._near, self._same = near, same
         self._questions: list[str] = corpus.question_keys.gather(order).to_list()
         whole = self._drafts[0].kind == "text"
-        self.compared = [near_key(d.question if whole else d.answer) for d in self._drafts]
-        self._worse = [near_key(_rejected(draft)) for draft in self._drafts]
+        self.compared = near_keys([d.question if whole else d.answer for d in self._drafts])
+        self._worse = near_keys([_rejected(draft) for draft in self._drafts])
         self._parts: dict[int, tuple[object, ...]] = {}
 
     def alike(self, pairs: Pairs) -> list[tuple[int, int]]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from tunewright.data.checks.base import Example, excerpt
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.masking import joined_hints, mask
 from tunewright.data.checks.personal_kinds import PERSONAL
 from tunewright.data.checks.secret_kinds import SECRETS
-from tunewright.data.checks.turns import parts, suspects
+from tunewright.data.checks.turns import parts
 from tunewright.data.records import Draft
 
 Locate = Callable[[str], int | None]
@@ -29,7 +30,7 @@ def hidden_all(texts: Sequence[str]) -> list[str]:
     """``hidden`` for many texts; only those that hold a hint are looked at one by one."""
     column = pl.Series(texts, dtype=pl.String)
     shown = list(texts)
-    for place in suspects(column, joined_hints((*SECRETS, *PERSONAL))):
+    for place in suspects([column], joined_hints((*SECRETS, *PERSONAL))):
         shown[place] = hidden(shown[place])
     return shown
 

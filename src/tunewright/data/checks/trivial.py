@@ -17,6 +17,7 @@ from tunewright.data.checks.base import (
     Finding,
     Outcome,
 )
+from tunewright.data.checks.columns import suspects
 from tunewright.data.checks.shown import example
 from tunewright.data.normal import near_key
 from tunewright.data.records import Draft
@@ -88,9 +89,9 @@ def _run(corpus: Corpus, action: str, context: Context) -> Outcome:
 def _answers(corpus: Corpus) -> dict[int, str]:
     """Rows all of whose answers together say nothing."""
     answers = corpus.answers
-    silent = _places(answers.str.contains(_SILENT))
-    short = answers.str.len_bytes() <= 3 * _LONGEST_WORD
-    worded = _places(short & answers.str.contains(_EMPTY_WORD))
+    silent = suspects([answers], _SILENT)
+    short = (answers.str.len_bytes() <= 3 * _LONGEST_WORD).arg_true()
+    worded = short.filter(answers.gather(short).str.contains(_EMPTY_WORD))
     reasons = {
         row: "answer says nothing" if corpus.drafts[row].answer.strip() else "empty answer"
         for row in silent

@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import get_args
 
-import polars as pl
-
 from tunewright.core.messages import Role, ToolCall
 from tunewright.data.checks.base import Change
 from tunewright.data.records import Draft, Turn
@@ -22,11 +20,6 @@ _CHINESE = re.compile(r"[\u3001-\u3011\u4e00-\u9fff\uff01-\uff1f]")
 def words(text: str) -> frozenset[str]:
     """A set of words, as they are best read in code: in one string."""
     return frozenset(text.split())
-
-
-def suspects(texts: pl.Series, pattern: str) -> list[int]:
-    """Places of the texts in which a pattern (in Rust's syntax) occurs."""
-    return texts.str.contains(pattern).arg_true().to_list()
 
 
 def all_turns(draft: Draft) -> tuple[Turn, ...]:
