@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.messages import conversation
 from tunewright.core.records import Dataset
-from tunewright.evaluation.answers import Question, Scored
+from tunewright.evaluation.answers import Question, Scored, score_answers
+from tunewright.evaluation.responders.base import Said
 from tunewright.evaluation.results import Asked, Results, gather
-from tunewright.evaluation.scorers import score
+from tunewright.evaluation.scorers.base import Material, Metric
+from tunewright.evaluation.scorers.table import open_metrics
 
 MakeResults = Callable[..., Results]
 REFERENCE = "three months"
 
 
-def answers_of(rights: Sequence[bool], wrong: str, finish: str) -> list[Scored]:
+def metrics() -> Sequence[Metric]:
+    """What suits short references."""
+    return open_metrics(Material([REFERENCE]))
+
+
+def answers_of(
+    asked: Sequence[Question], rights: Sequence[bool], wrong: str, finish: Any
+) -> list[Scored]:
     """The reference where right, ``wrong`` elsewhere."""
-    texts = [REFERENCE if right else wrong for right in rights]
-    return [Scored(text, finish, score(text, REFERENCE, finish)) for text in texts]
+    said = [
+        Said(question.reference if right else wrong, finish)
+        for question, right in zip(asked, rights, strict=True)
+    ]
+    return score_answers(asked, said, metrics())
+
+
+def asked_of(
+    asked: Sequence[Question], rights: dict[str, Sequence[bool]], wrong: str, finish: str
+) -> Asked:
+    """Everybody's answers to the same questions."""
+    answers = {name: answers_of(asked, right, wrong, finish) for name, right in rights.items()}
+    return Asked(asked, answers, metrics())
 
 
 def questions(count: int, slices: Sequence[str | None], group_size: int) -> list[Question]:
@@ -54,22 +75,15 @@ def make_results() -> MakeResults:
     ) -> Results:
         config = EvaluateConfig(dataset="ds", models=tuple(rights), bootstrap=500, **(limits or {}))
         count = len(next(iter(rights.values())))
-        test = Asked(
-            questions(count, slices, group_size),
-            {name: answers_of(right, wrong, finish) for name, right in rights.items()},
-        )
+        test = asked_of(questions(count, slices, group_size), rights, wrong, finish)
         probe = None
         if general is not None:
             size = len(next(iter(general.values())))
-            probe = Asked(
-                questions(size, ("sums", "facts"), 1),
-                {name: answers_of(right, wrong, "stop") for name, right in general.items()},
-            )
-        tuned = list(rights)[-1]
-        again = Asked(
-            questions(len(seen), (None,), 1),
-            {tuned: answers_of(seen, wrong, "stop")} if seen else {},
-        )
+            probe = asked_of(questions(size, ("sums", "facts"), 1), general, wrong, "stop")
+        again = Asked((), {}, metrics())
+        if seen:
+            both = {next(iter(rights)): [False] * len(seen), list(rights)[-1]: seen}
+            again = asked_of(questions(len(seen), (None,), 1), both, wrong, "stop")
         return gather(config, test, probe, again)
 
     return make

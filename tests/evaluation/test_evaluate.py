@@ -24,7 +24,6 @@ from tunewright.core.messages import (
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.core.store import Store
 from tunewright.evaluation.evaluate import evaluate, read_outputs
-from tunewright.evaluation.scorers import METRICS
 
 
 def row(number: int, answer: str, slice_name: str) -> Row:
@@ -69,13 +68,14 @@ def test_two_responders_end_to_end(store: Store, stored: Dataset, bases: tuple[s
     assert store.get(Evaluation, "latest") == record
     assert record.dataset == stored.id
     assert set(record.scores) == set(bases)
-    for metric in METRICS:
-        assert set(record.scores[bases[0]][metric.name]) == {"all", "easy", "hard"}
+    assert list(record.scores[bases[0]]) == ["exact", "char_f1", "perplexity", "length", "stop"]
+    for metric in record.scores[bases[0]]:
+        assert set(record.scores[bases[0]][metric]) == {"all", "easy", "hard"}
         # One model in two folders gives the same answers.
-        assert record.deltas[bases[1]][metric.name]["all"] == 0
-        assert record.intervals[bases[1]][metric.name]["all"] == [0, 0]
+        assert record.deltas[bases[1]][metric]["all"] == 0
+        assert record.intervals[bases[1]][metric]["all"] == [0, 0]
     assert record.general == dict.fromkeys(bases, 0.0)
-    assert set(record.gates) == {"improvement", "forgetting", "stopping"}
+    assert set(record.gates) == {"improvement", "forgetting", "safety", "stopping"}
     assert record.gates["improvement"]["passed"] is False
     assert record.verdict == "fail"
     folder = store.folder(Evaluation, record.id)
@@ -94,7 +94,7 @@ def test_two_responders_end_to_end(store: Store, stored: Dataset, bases: tuple[s
     for name in bases:
         own = [data["done"] for data in progress if name in data["stage"]]
         assert own == sorted(own)
-        assert own[-1] == 29
+        assert own[-1] == 29 + 40
     assert events[-1].kind == "done"
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tunewright.core.records import Dataset
-from tunewright.evaluation.gates import Gate, gates_json, judge, verdict_of
+from tunewright.evaluation.gates.base import Gate
+from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
 from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts
 
@@ -13,7 +14,7 @@ EN = Texts("en")
 
 
 def judged(results: Results, dataset: Dataset) -> dict[str, Gate]:
-    return {gate.name: gate for gate in judge(results, dataset, results.config, EN)}
+    return {gate.name: gate for gate in judge(results, dataset, EN)}
 
 
 def half(count: int, share: float) -> list[bool]:
@@ -45,7 +46,7 @@ def test_no_change_fails_once_a_worthwhile_gain_is_ruled_out(
     same = half(200, 0.5)
     gate = judged(make_results(base=same, tuned=same), dataset)["improvement"]
     assert gate.passed is False
-    assert "3 points or more is ruled out" in gate.prescription
+    assert "3.0 points or more is ruled out" in gate.prescription
 
 
 @pytest.mark.parametrize("wins", [3, 4, 5])
@@ -112,17 +113,17 @@ def test_answers_must_end(make_results: Any, dataset: Dataset, wrong: str, cure:
 
 
 def test_one_responder_alone_gets_no_verdict(make_results: Any, dataset: Dataset) -> None:
-    gates = judge(make_results(base=[True] * 20), dataset, make_results(base=[True]).config, EN)
+    gates = judge(make_results(base=[True] * 20), dataset, EN)
     assert [gate.name for gate in gates] == ["improvement", "stopping"]
     assert verdict_of(gates) == "not enough evidence"
 
 
 def test_every_challenger_has_to_pass(make_results: Any, dataset: Dataset) -> None:
     results = make_results(base=[False] * 30, good=[True] * 30, bad=[False] * 30)
-    gates = judge(results, dataset, results.config, EN)
+    gates = judge(results, dataset, EN)
     assert verdict_of(gates) == "fail"
     stored = gates_json(gates)
     assert stored["improvement (good)"]["passed"] is True
     assert stored["improvement (bad)"]["passed"] is False
-    alone = judge(make_results(base=[False] * 30, good=[True] * 30), dataset, results.config, EN)
+    alone = judge(make_results(base=[False] * 30, good=[True] * 30), dataset, EN)
     assert set(gates_json(alone)) == {"improvement", "forgetting", "stopping"}

@@ -7,7 +7,7 @@ from tunewright.core.messages import Row, Source, conversation
 from tunewright.core.records import Dataset, Model, Run
 from tunewright.core.store import Store
 from tunewright.evaluation.answers import limited
-from tunewright.evaluation.lineage import curve_of, origin_of
+from tunewright.evaluation.lineage import curve_of, find_origin
 
 
 def add_run(store: Store, events: Sequence[Event] = ()) -> Run:
@@ -59,21 +59,21 @@ def test_origins_are_found_by_name_and_by_checkpoint(store: Store, dataset: Data
         step=30,
     )
     store.add(model)
-    tuned = origin_of(store, model.name, "tiny", "d")
+    tuned = find_origin(store, model.name, model.name, "tiny", "d")
     assert (tuned.model, tuned.run, tuned.step) == (
         store.get(Model, model.id),
         store.get(Run, run.id),
         30,
     )
-    checkpoint = origin_of(store, f"{run.id}@20", "tiny", "d")
+    checkpoint = find_origin(store, f"{run.id}@20", f"{run.id}@20", "tiny", "d")
     assert (checkpoint.model, checkpoint.run, checkpoint.step) == (
         None,
         store.get(Run, run.id),
         20,
     )
-    best = origin_of(store, f"{run.id}@best", "tiny", "d")
+    best = find_origin(store, f"{run.id}@best", f"{run.id}@best", "tiny", "d")
     assert (best.run, best.step) == (store.get(Run, run.id), None)
-    base = origin_of(store, "organisation/tiny@main", "tiny", "d")
+    base = find_origin(store, "organisation/tiny@main", "organisation/tiny@main", "tiny", "d")
     assert (base.model, base.run) == (None, None)
     assert tuned.trained_on(dataset.model_copy(update={"id": "ds_1"}))
     assert not tuned.trained_on(dataset)

@@ -13,10 +13,10 @@ import pytest
 from tunewright.core.messages import conversation
 from tunewright.core.records import Dataset, Evaluation, Model, Run
 from tunewright.evaluation.answers import Question
-from tunewright.evaluation.gates import gates_json, judge, verdict_of
+from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.marking import marked
-from tunewright.evaluation.page import MOST_ANSWERS, answer_rows
+from tunewright.evaluation.page_answers import MOST_ANSWERS, answer_rows
 from tunewright.evaluation.report import Report, render, summary
 from tunewright.evaluation.results import Asked, Results
 from tunewright.evaluation.texts import Texts
@@ -25,7 +25,7 @@ HOSTILE = "</td><script>window.hacked=1</script><img src=x onerror=window.hacked
 
 
 def report_of(results: Results, dataset: Dataset, language: str = "en") -> Report:
-    gates = judge(results, dataset, results.config, Texts(language))
+    gates = judge(results, dataset, Texts(language))
     record = Evaluation(
         id="ev_000000000001",
         created=0.0,
@@ -115,7 +115,7 @@ def test_the_page_is_whole_and_fetches_nothing(
     assert "http://" not in text
     assert "https://" not in text
     assert re.findall(r"url\(|@import", text) == []
-    assert page.tags.count("section") == 6
+    assert page.tags.count("section") == 7
     sentences = {
         "en": ("tuned is better than base: 75.0% of the test questions", "No general rows"),
         "zh": ("tuned 优于 base：测试题答对率 75.0%", "训练集没有混入通用数据"),
@@ -134,6 +134,7 @@ def hostile(results: Results) -> Results:
             name: [dataclasses.replace(answers[0], text=HOSTILE + "x"), *answers[1:]]
             for name, answers in results.test.answers.items()
         },
+        results.test.metrics,
     )
     return dataclasses.replace(results, test=test)
 
@@ -182,7 +183,7 @@ def test_the_summary_is_plain_json(make_results: Any, results: Results, dataset:
     assert shown["questions"] == {"easy": 20, "hard": 20, "all": 40}
     assert shown["comparisons"]["tuned"]["exact"]["all"]["wins"] == 30
     assert shown["general_by_kind"]["tuned"]["exact"]["all"]["losses"] == 1
-    assert shown["seen"] == {"tuned": 1.0}
+    assert shown["seen"] == {"base": 0.0, "tuned": 1.0}
     single = make_results(base=[False] * 3, tuned=[True] * 3, group_size=3)
     one_group = summary(report_of(single, dataset))
     assert one_group["comparisons"]["tuned"]["exact"]["all"]["standard_error"] is None
@@ -230,7 +231,7 @@ def test_the_page_filters_in_a_browser(results: Results, dataset: Dataset, tmp_p
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text))
         page.goto(path.as_uri())
-        shown = page.locator("table.answers tbody tr:visible")
+        shown = page.locator("#answers tbody tr:visible")
         counts = dict.fromkeys(("all", "win", "tie", "loss"), 0)
         for name in counts:
             page.click(f"button[value={name}]")

@@ -3,7 +3,8 @@ from __future__ import annotations
 import string
 
 from tunewright.core.records import Verdict
-from tunewright.evaluation.scorers import METRICS
+from tunewright.evaluation.gates.table import GATES
+from tunewright.evaluation.scorers.table import SCORERS
 from tunewright.evaluation.texts import SENTENCES, Texts, percent, points
 
 
@@ -21,8 +22,8 @@ def test_both_languages_say_the_same() -> None:
 def test_every_name_has_its_label() -> None:
     verdicts: tuple[Verdict, ...] = ("pass", "fail", "not enough evidence")
     wanted = [f"verdict.{name}" for name in verdicts]
-    wanted += [f"metric.{metric.name}" for metric in METRICS]
-    wanted += [f"metric.{metric.name}.is" for metric in METRICS]
+    wanted += [f"metric.{name}{more}" for name in SCORERS for more in ("", ".is")]
+    wanted += [f"gate.{name}" for name in GATES]
     wanted += [f"passed.{value}" for value in (True, False, None)]
     assert set(wanted) <= set(SENTENCES)
 

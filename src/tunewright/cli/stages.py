@@ -76,8 +76,11 @@ def _print_run(model: Model, run: Run, console: Console) -> None:
 def evaluate(common: Common, values: dict[str, Any]) -> None:
     """Ask models the same locked test questions and say which is better.
 
-    Without --models the newest tuned model is compared with its base. The exit code is 1 when a
-    gate says no.
+    Without --models the newest tuned model is compared with its base. Models are bases, tuned
+    models, checkpoints (RUN@STEP) and models behind an endpoint (openai:MODEL@URL), each also with
+    examples from the training rows (nano+5shot). With --checkpoints RUN the run's best checkpoint
+    is chosen instead. Answers are kept: a stopped evaluation goes on with the same command. The
+    exit code is 1 when a gate says no.
     """
     store = common.store()
     values = _with_defaults(values, store)
@@ -100,6 +103,8 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
 
 def _with_defaults(values: dict[str, Any], store: Store) -> dict[str, Any]:
     """The newest tuned model against its base, on the dataset that it was trained from."""
+    if values.get("checkpoints"):
+        return {"dataset": store.get(Run, values["checkpoints"]).dataset, **values}
     if not values.get("models"):
         newest = store.get(Model, "latest")
         values = {**values, "models": (newest.base, newest.name)}
@@ -116,6 +121,8 @@ def _with_defaults(values: dict[str, Any], store: Store) -> dict[str, Any]:
 
 def print_scores(record: Evaluation, console: Console) -> None:
     """The before/after table, the gates and the verdict."""
+    from tunewright.evaluation.texts import score_text
+
     first = record.models[0]
     table = Table(title=f"Evaluation {record.id}")
     for heading in ("metric", "rows", *record.models, "difference (95 %)"):
@@ -124,8 +131,9 @@ def print_scores(record: Evaluation, console: Console) -> None:
     for metric, slices in record.scores[first].items():
         # Slices of the first metric only: the report has the others.
         for name in slices if metric == next(iter(record.scores[first])) else ["all"]:
-            values = [record.scores[model][metric][name] for model in record.models]
-            table.add_row(metric, name, *map(percent, values), _difference(record, metric, name))
+            values = [record.scores[model].get(metric, {}).get(name) for model in record.models]
+            scores = [score_text(metric, value) for value in values]
+            table.add_row(metric, name, *scores, _difference(record, metric, name))
     if record.general:
         shares = [percent(record.general[model]) for model in record.models]
         table.add_row("general probe", "all", *shares, "")
@@ -165,12 +173,14 @@ def class_tables(record: Evaluation) -> list[Table]:
 
 
 def _difference(record: Evaluation, metric: str, name: str) -> str:
+    from tunewright.evaluation.texts import delta_text
+
     last = record.models[-1]
-    if last == record.models[0]:
+    delta = record.deltas.get(last, {}).get(metric, {}).get(name)
+    if delta is None:
         return ""
-    delta = record.deltas[last][metric][name]
     low, high = record.intervals[last][metric][name]
-    return f"{100 * delta:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{delta_text(metric, delta)} [{delta_text(metric, low)}, {delta_text(metric, high)}]"
 
 
 def percent(share: float) -> str:

@@ -46,11 +46,15 @@ class Stopped(Exception):  # noqa: N818 - somebody wanted it
 
 
 class Reply(NamedTuple):
-    """An answered call: one text for each completion, and its tokens as far as it says."""
+    """An answered call: one text for each completion, and its tokens as far as it says.
+
+    ``cut`` tells of each completion whether the limit of tokens ended it.
+    """
 
     texts: list[str]
     prompt_tokens: int | None
     completion_tokens: int | None
+    cut: tuple[bool, ...] = ()
 
 
 class _Response(NamedTuple):
@@ -231,14 +235,17 @@ def _read(body: bytes, wanted: int) -> Reply | None:
     """A reply's completions and tokens, or None when it is no chat completion."""
     try:
         value = json.loads(body)
-        texts = [choice["message"].get("content") or "" for choice in value["choices"]][:wanted]
+        choices = value["choices"][:wanted]
+        texts = [choice["message"].get("content") or "" for choice in choices]
+        cut = tuple(choice.get("finish_reason") == "length" for choice in choices)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if not texts or not all(isinstance(text, str) for text in texts):
         return None
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    return Reply(texts, _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+    tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    return Reply(texts, *tokens, cut)
 
 
 def _vectors(body: bytes, wanted: int) -> list[list[float]] | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from tunewright.config.serving import GenerationConfig
-from tunewright.core.events import Event, Listener
-from tunewright.core.messages import Conversation, Row
-from tunewright.evaluation.scorers import score
-from tunewright.model.generation import TextModel
+from tunewright.core.messages import Conversation, Message, Row
+from tunewright.evaluation.responders.base import Likely, Said
+from tunewright.evaluation.scorers.base import Metric, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +21,34 @@ class Question:
     slice: str | None
     group: str
 
+    @property
+    def answered(self) -> Conversation:
+        """The question with its reference as the answer, and nothing else to be learned."""
+        asked = tuple(
+            turn.model_copy(update={"weight": 0}) if turn.role == "assistant" else turn
+            for turn in self.prompt.messages
+        )
+        answer = Message(role="assistant", content=self.reference)
+        return Conversation(messages=(*asked, answer), tools=self.prompt.tools)
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One answer with its value in 0..1 under every metric.
+    """One answer with its value under every metric that has something to say about it.
 
-    ``probability`` is that of the answer among the labels that it was held to, if it was.
+    Attributes:
+        text: what was said.
+        finish_reason: ``stop`` where it ended by itself.
+        scores: by metric.
+        probability: of the answer among the labels that it was held to, if it was.
+        parts: what is summed over answers, of metrics that are more than a mean.
     """
 
     text: str
     finish_reason: str
     scores: dict[str, float]
     probability: float | None = None
+    parts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def question_of(row: Row, id: str) -> Question:
@@ -61,30 +75,39 @@ def limited(rows: Sequence[Row], limit: int | None) -> list[int]:
     return sorted(index for _, index in ranked[:limit])
 
 
-def ask(
-    responder: TextModel,
+def score_answers(
     questions: Sequence[Question],
-    config: GenerationConfig,
-    batch_size: int,
-    listen: Listener,
+    said: Sequence[Said],
+    metrics: Sequence[Metric],
+    likely: Sequence[Likely] | None = None,
 ) -> list[Scored]:
-    """Answers in the order of ``questions``; the responder itself sorts them by length.
+    """Answers with their scores, in the order of ``questions``.
 
-    Emits ``progress`` events that name the responder.
+    Args:
+        questions: that were asked.
+        said: what was answered.
+        metrics: to score by.
+        likely: how likely the references are, where the responder tells.
     """
-
-    def named(event: Event) -> None:
-        stage = {"stage": f"asking {responder.name}"}
-        listen(event.model_copy(update={"data": {**event.data, **stage}}))
-
-    prompts = [question.prompt for question in questions]
-    answers = responder.answer(prompts, config, named, batch_size)
+    told = [(one.log_probability, one.tokens) for one in likely] if likely else None
+    samples = [
+        Sample(
+            answer.text,
+            question.reference,
+            answer.finish_reason,
+            question.prompt.question,
+            told[number] if told else None,
+        )
+        for number, (question, answer) in enumerate(zip(questions, said, strict=True))
+    ]
+    columns = {metric.name: metric.score(samples) for metric in metrics}
     return [
         Scored(
             answer.text,
             answer.finish_reason,
-            score(answer.text, question.reference, answer.finish_reason),
+            {name: one.value for name, column in columns.items() if (one := column[number])},
             answer.probability,
+            {n: one.parts for n, c in columns.items() if (one := c[number]) and one.parts},
         )
-        for question, answer in zip(questions, answers, strict=True)
+        for number, answer in enumerate(said)
     ]

@@ -88,13 +88,15 @@ def _axis(height: float) -> Markup:
     )
 
 
-def whisker(delta: float, low: float, high: float, reach: float) -> Markup:
-    """A difference with its interval on a small axis from ``-reach`` to ``reach``."""
+def whisker(delta: float, low: float, high: float, reach: float, tone: str) -> Markup:
+    """A difference with its interval on a small axis from ``-reach`` to ``reach``.
+
+    ``tone`` is good, bad or flat.
+    """
 
     def x(value: float) -> float:
         return 70 + 64 * max(-1.0, min(1.0, value / reach))
 
-    tone = "good" if low > 0 else "bad" if high < 0 else "flat"
     return Markup(
         '<svg class="whisker {}" viewBox="0 0 140 16" width="140" height="16" aria-hidden="true">'
         '<line class="zero" x1="70" x2="70" y1="0" y2="16"/>'

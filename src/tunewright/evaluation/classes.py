@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tunewright.evaluation.results import Results
-from tunewright.evaluation.scorers import normalise
+from tunewright.evaluation.scorers.form import label_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +78,14 @@ class Classes:
 def classes_of(labels: Sequence[str], references: Sequence[str], answers: Sequence[str]) -> Classes:
     """Count who was taken for whom.
 
-    Answers are compared as the metric ``exact`` does, unless two labels are one to it.
+    Answers are compared as the scorer ``label`` does.
 
     Args:
         labels: the classes.
         references: the class of every row; rows of none of the classes do not count.
         answers: what was said of it, (rows,).
     """
-    key = normalise if len({normalise(label) for label in labels}) == len(labels) else str.strip
+    key = label_key(labels)
     places = {key(label): place for place, label in enumerate(labels)}
     counts = [[0] * (len(labels) + 1) for _ in labels]
     for reference, answer in zip(references, answers, strict=True):

@@ -10,6 +10,9 @@ from typing import Any
 from tunewright.core.events import EventLog
 from tunewright.core.records import Dataset, Model, Run
 from tunewright.core.store import Store
+from tunewright.evaluation.responders.base import Responder
+from tunewright.evaluation.responders.local import Local
+from tunewright.evaluation.responders.remote import Remote
 
 EVENTS = "events.jsonl"
 
@@ -26,7 +29,8 @@ class Curve:
 class Origin:
     """A responder as asked for, and what the store knows of it.
 
-    ``model``, ``run`` and ``step`` are None for a base.
+    ``model``, ``run`` and ``step`` are None for a base; of an endpoint, ``base`` is the model's
+    name there and ``base_digest`` its address.
     """
 
     reference: str
@@ -41,17 +45,31 @@ class Origin:
         return self.run is not None and self.run.dataset == dataset.id
 
 
-def origin_of(store: Store, reference: str, base: str, base_digest: str) -> Origin:
-    """Look a responder up: a tuned model by name or id, a run's checkpoint as ``RUN@STEP``."""
-    model = store.find(Model, reference)
+def origin_of(store: Store, responder: Responder) -> Origin:
+    """Where a responder comes from: a base, a tuned model, a checkpoint or an endpoint."""
+    if not isinstance(responder, Local):
+        return Origin(responder.reference, *_elsewhere(responder))
+    base = responder.resolved.base
+    return find_origin(store, responder.reference, responder.target, base.name, base.digest)
+
+
+def _elsewhere(responder: Responder) -> tuple[str, str]:
+    if isinstance(responder, Remote):
+        return responder.model, str(responder.address.url)
+    return responder.reference, responder.digest
+
+
+def find_origin(store: Store, reference: str, target: str, base: str, digest: str) -> Origin:
+    """Look a target up: a tuned model by name or id, a run's checkpoint as ``RUN@STEP``."""
+    model = store.find(Model, target)
     if model is not None:
         run = store.find(Run, model.run)
-        return Origin(reference, base, base_digest, model, run, model.step)
-    run_reference, at, step = reference.rpartition("@")
+        return Origin(reference, base, digest, model, run, model.step)
+    run_reference, at, step = target.rpartition("@")
     run = store.find(Run, run_reference) if at else None
     if run is None:
-        return Origin(reference, base, base_digest)
-    return Origin(reference, base, base_digest, None, run, _number(step))
+        return Origin(reference, base, digest)
+    return Origin(reference, base, digest, None, run, _number(step))
 
 
 def _number(text: str) -> int | None:

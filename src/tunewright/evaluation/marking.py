@@ -8,7 +8,8 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from tunewright.evaluation.scorers import exact, normalise
+from tunewright.evaluation.scorers.normal import normalise
+from tunewright.evaluation.scorers.overlap import exact
 
 _TOKEN = re.compile(r"\s+|[^\W\d_a-zA-Z]|[a-zA-Z]+|\d+|.", re.DOTALL)
 _MOST_CELLS = 250_000  # tokens of the answer times those of the reference; matching is quadratic

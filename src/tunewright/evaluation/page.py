@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,23 +15,20 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.nested import flat
 from tunewright.core.records import Evaluation
 from tunewright.evaluation import charts
-from tunewright.evaluation.answers import Scored
-from tunewright.evaluation.compare import Comparison
-from tunewright.evaluation.gates import Gate, p_text
+from tunewright.evaluation.gates.base import Gate
 from tunewright.evaluation.lineage import Curve, Origin
-from tunewright.evaluation.marking import marked
 from tunewright.evaluation.results import ALL, Asked, Results
-from tunewright.evaluation.scorers import FINISHED, METRICS
-from tunewright.evaluation.texts import Texts, percent, points
+from tunewright.evaluation.scorers.base import Metric
+from tunewright.evaluation.statistics.comparison import Comparison
+from tunewright.evaluation.texts import Texts, difference, p_text, points, shown, signed
 
-MOST_ANSWERS = 500
-"""Questions shown in the page; all of them are in ``outputs.jsonl``."""
-_OUTCOMES = {1: "win", 0: "tie", -1: "loss"}
+_LEAST_REACH = 0.05
+_SAYS = {"exact": "says.better", "char_f1": "says.better.overlap"}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
-    """One slice of one challenger's table."""
+    """One row of a challenger's table: a slice, or a metric with what it means."""
 
     label: str
     questions: int
@@ -43,61 +41,43 @@ class ScoreRow:
     outcomes: tuple[int, int, int]
     p: str
     tone: str
+    meaning: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerCell:
-    """One responder's answer."""
-
-    html: Markup
-    right: bool
-    lost: bool
-    cut: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerRow:
-    """One question; ``outcomes`` holds win, tie or loss for every challenger."""
-
-    question: str
-    reference: str
-    slice: str
-    cells: Sequence[AnswerCell]
-    outcomes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRow:
-    """A challenger's score on training rows and on new questions."""
-
-    responder: str
-    seen: str
-    unseen: str
-    says: str
+# The verdict -----------------------------------------------------------------------------------
 
 
 def sentence(results: Results, gates: Sequence[Gate], texts: Texts) -> str:
     """The verdict in one plain sentence, about the challenger that the verdict hangs on."""
+    chosen = _chosen(gates)
+    if chosen is not None:
+        return texts("says.checkpoint", model=chosen.responder)
     if not results.challengers:
         return texts("says.alone", model=results.baseline)
     gate = _decisive(gates)
+    metric = results.test.metric(results.headline)
     seen = results.comparisons[gate.responder][results.headline][ALL]
     if gate.passed:
-        key = "says.better" if results.headline == "exact" else "says.better.overlap"
+        key = _SAYS.get(results.headline, "says.better.metric")
     else:
         key = "says.worse" if gate.passed is False else "says.open"
     said = texts(
         key,
         model=gate.responder,
         base=results.baseline,
-        score=percent(seen.score),
-        before=percent(seen.baseline),
+        metric=texts.label("metric", metric.name),
+        score=shown(metric, seen.score),
+        before=shown(metric, seen.baseline),
     )
     said_no = [g.name for g in gates if g.passed is False and g.name != "improvement"]
     if gate.passed and said_no:
         names = texts("join").join(texts(f"gate.{name}") for name in dict.fromkeys(said_no))
         said += " " + texts("says.blocked", gates=names)
     return said
+
+
+def _chosen(gates: Sequence[Gate]) -> Gate | None:
+    return next((gate for gate in gates if gate.name == "checkpoint"), None)
 
 
 def _decisive(gates: Sequence[Gate]) -> Gate:
@@ -109,70 +89,121 @@ def _decisive(gates: Sequence[Gate]) -> Gate:
 
 def interval_sentence(results: Results, gates: Sequence[Gate], texts: Texts) -> str:
     """The size of the difference behind ``sentence``."""
-    if not results.challengers:
+    if not results.challengers or _chosen(gates) is not None:
         return ""
+    metric = results.test.metric(results.headline)
     seen = results.comparisons[_decisive(gates).responder][results.headline][ALL]
+    bound = _bound(metric)
     return texts(
         "says.interval",
-        delta=points(seen.delta),
-        low=points(seen.low),
-        high=points(seen.high),
+        delta=difference(metric, seen.delta, texts),
+        low=bound(seen.low),
+        high=bound(seen.high),
         questions=seen.questions,
         groups=seen.groups,
     )
 
 
-def score_rows(by_slice: Mapping[str, Comparison], family: str, texts: Texts) -> list[ScoreRow]:
-    """A challenger's table for one metric; ``family`` names the slices' labels."""
-    reach = max(0.05, *(max(abs(c.low), abs(c.high)) for c in by_slice.values()))
+# Scores ----------------------------------------------------------------------------------------
+
+
+def score_rows(
+    by_slice: Mapping[str, Comparison], metric: Metric, family: str, texts: Texts
+) -> list[ScoreRow]:
+    """A challenger's table for one metric by slice; ``family`` names the slices' labels."""
+    reach = max(_LEAST_REACH, *(_reach(one) for one in by_slice.values()))
     return [
-        ScoreRow(
-            texts.label(family, name),
-            seen.questions,
-            percent(seen.baseline),
-            percent(seen.score),
-            points(seen.delta),
-            points(seen.low),
-            points(seen.high),
-            charts.whisker(seen.delta, seen.low, seen.high, reach),
-            (seen.wins, seen.ties, seen.losses),
-            p_text(seen.p).removeprefix("=\u00a0"),
-            "good" if seen.low > 0 else "bad" if seen.high < 0 else "flat",
-        )
+        _row(texts.label(family, name), seen, metric, reach, seen.p)
         for name, seen in by_slice.items()
     ]
 
 
-def metric_rows(results: Results, texts: Texts) -> list[tuple[str, str, list[str]]]:
-    """``(label, meaning, [value per responder])`` for every metric over all questions."""
+def metric_rows(results: Results, responder: str, texts: Texts) -> list[ScoreRow]:
+    """A challenger's table over all questions by metric; p values are adjusted by Holm."""
+    found = results.comparisons[responder]
+    adjusted = results.adjusted[responder]
+    shares = [_reach(found[m.name][ALL]) for m in results.metrics if m.name in found and m.share]
+    reach = max([_LEAST_REACH, *shares])
     return [
-        (
-            texts(f"metric.{metric.name}"),
-            texts(f"metric.{metric.name}.is"),
-            [percent(results.test.mean(name, metric.name)) for name in results.responders],
+        _row(
+            texts.label("metric", metric.name),
+            seen,
+            metric,
+            reach if metric.share else _reach(seen),
+            adjusted[metric.name],
+            texts.label("metric", f"{metric.name}.is"),
         )
-        for metric in METRICS
+        for metric in results.metrics
+        if metric.name in found and (seen := found[metric.name][ALL])
     ]
+
+
+def alone_rows(results: Results, texts: Texts) -> list[tuple[str, str, str, str]]:
+    """``(label, meaning, score, interval)`` by metric of somebody who was asked alone."""
+    test, name = results.test, results.baseline
+    rows = []
+    for metric in results.metrics:
+        score = test.mean(name, metric.name)
+        if score is None:
+            continue
+        low, high = test.mean_interval(name, metric.name, ALL, results.config)
+        bounds = f"{shown(metric, low)} … {shown(metric, high)}"
+        label = texts.label("metric", metric.name)
+        rows.append(
+            (label, texts.label("metric", f"{metric.name}.is"), shown(metric, score), bounds)
+        )
+    return rows
+
+
+def _row(
+    label: str, seen: Comparison, metric: Metric, reach: float, p: float, meaning: str = ""
+) -> ScoreRow:
+    bound = _bound(metric)
+    low, high = seen.gain_interval
+    tone = "good" if low > 0 else "bad" if high < 0 else "flat"
+    return ScoreRow(
+        label,
+        seen.questions,
+        shown(metric, seen.baseline),
+        shown(metric, seen.score),
+        bound(seen.delta),
+        bound(seen.low),
+        bound(seen.high),
+        charts.whisker(seen.delta, seen.low, seen.high, reach, tone),
+        (seen.wins, seen.ties, seen.losses),
+        p_text(p).removeprefix("=\u00a0"),
+        tone,
+        "" if meaning.startswith("metric.") else meaning,
+    )
+
+
+def _bound(metric: Metric) -> Any:
+    return points if metric.share else signed
+
+
+def _reach(seen: Comparison) -> float:
+    ends = [abs(one) for one in seen.interval if math.isfinite(one)]
+    return max([1e-9, abs(seen.delta), *ends])
 
 
 def dots_chart(
     results: Results, asked: Asked, metric: str, family: str, title: str, texts: Texts
-) -> Markup:
-    """Every responder's mean by slice; intervals where a slice is large enough to bear one."""
+) -> Markup | None:
+    """Every responder's score by slice with its interval; None for what is no share."""
+    if not asked.metric(metric).share:
+        return None
     rows = [
         charts.DotRow(
             texts.label(family, name),
             [
-                charts.Dot(
-                    asked.mean(responder, metric, name),
-                    results.mean_interval(asked, responder, metric, name),
-                )
-                for responder in results.responders
+                charts.Dot(score, asked.mean_interval(one, metric, name, results.config))
+                for one in results.responders
+                if (score := asked.mean(one, metric, name)) is not None
             ],
         )
         for name in asked.slices()
     ]
-    return charts.dots(rows, title)
+    return charts.dots([row for row in rows if row.dots], title)
 
 
 def curve_chart(curve: Curve, step: int | None, texts: Texts) -> Markup:
@@ -182,53 +213,7 @@ def curve_chart(curve: Curve, step: int | None, texts: Texts) -> Markup:
     return charts.loss_chart(curve.train, curve.validation, step, labels)
 
 
-def memory_rows(results: Results, texts: Texts) -> list[MemoryRow]:
-    """Seen against unseen for every challenger that was asked its training rows."""
-    rows = []
-    for name in results.challengers:
-        if name not in results.seen.answers:
-            continue
-        seen = results.seen.mean(name, results.headline)
-        unseen = results.test.mean(name, results.headline)
-        key = "low" if seen < 0.5 else "gap" if seen - unseen > 0.1 else "good"
-        says = texts(f"memory.{key}", model=name, gap=f"{100 * (seen - unseen):.0f}")
-        rows.append(MemoryRow(name, percent(seen), percent(unseen), says))
-    return rows
-
-
-def answer_rows(results: Results, texts: Texts) -> list[AnswerRow]:
-    """The questions to show, in file order; where too many, changed ones are kept first."""
-    outcomes = [_outcomes(results, index) for index in range(len(results.test.questions))]
-    changed_first = sorted(range(len(outcomes)), key=lambda i: (set(outcomes[i]) == {"tie"}, i))
-    rows = []
-    for index in sorted(changed_first[:MOST_ANSWERS]):
-        question = results.test.questions[index]
-        cells = [
-            _cell(results.test.answers[name][index], question.reference, outcome == "loss")
-            for name, outcome in zip(results.responders, ["", *outcomes[index]], strict=True)
-        ]
-        label = texts.label("slice", question.slice) if question.slice else ""
-        text = question.prompt.question
-        rows.append(AnswerRow(text, question.reference, label, cells, outcomes[index]))
-    return rows
-
-
-def _cell(answer: Scored, reference: str, lost: bool) -> AnswerCell:
-    return AnswerCell(
-        marked(answer.text, reference),
-        answer.scores["exact"] == 1,
-        lost,
-        answer.finish_reason != FINISHED,
-    )
-
-
-def _outcomes(results: Results, index: int) -> list[str]:
-    def value(name: str) -> float:
-        return results.test.answers[name][index].scores[results.headline]
-
-    before = value(results.baseline)
-    differences = [round(value(name) - before, 9) for name in results.challengers]
-    return [_OUTCOMES[(d > 0) - (d < 0)] for d in differences]
+# How to repeat it ------------------------------------------------------------------------------
 
 
 def settings(config: dict[str, Any]) -> list[tuple[str, str]]:
@@ -245,12 +230,14 @@ def _setting(value: Any) -> str:
 def command_line(record: Evaluation) -> str:
     """The command that repeats the evaluation."""
     words = ["tunewright", "evaluate", "--dataset", record.dataset]
-    for name in record.models:
-        words += ["--models", name]
     asked = EvaluateConfig.model_validate(record.config)
-    for name in sorted(asked.model_fields_set - {"dataset", "models"}):
-        if getattr(asked, name) != EvaluateConfig.model_fields[name].default:
-            words += ["--set", f"{name}={json.dumps(getattr(asked, name))}"]
+    if asked.checkpoints is None:
+        for name in record.models:
+            words += ["--models", name]
+    usual = flat(EvaluateConfig(dataset="", models=("",)).json_dict())
+    for name, value in sorted(flat(asked.json_dict()).items()):
+        if name not in ("dataset", "models") and value != usual.get(name):
+            words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 
 

@@ -20,10 +20,14 @@ OTHER = "other"
 LEAST_OF_A_KIND = 5
 
 
-def probe_path(base: Path) -> Path:
-    """The probe that came with a base, or the bundled one."""
-    own = base / NAME
-    return own if own.is_file() else Path(str(files("tunewright"))) / "bases" / "nano" / NAME
+def probe_path(base: Path | None) -> Path:
+    """The probe that came with a base's folder, or the bundled one."""
+    own = base / NAME if base is not None else None
+    return (
+        own
+        if own is not None and own.is_file()
+        else Path(str(files("tunewright"))) / "bases" / "nano" / NAME
+    )
 
 
 def read_probe(path: Path) -> list[Question]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,14 +11,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunewright.core.records import Dataset, Evaluation
-from tunewright.evaluation import page
+from tunewright.evaluation import page, page_answers
 from tunewright.evaluation.beside import Beside
 from tunewright.evaluation.classes import Classes
 from tunewright.evaluation.confusion import class_rows, matrix
-from tunewright.evaluation.gates import Gate
+from tunewright.evaluation.gates.base import Gate
 from tunewright.evaluation.lineage import Curve, Origin
+from tunewright.evaluation.memory import memory_of
+from tunewright.evaluation.page_memory import memory_parts
 from tunewright.evaluation.results import ALL, Results
+from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.texts import Texts
+from tunewright.evaluation.tiers import Tier
 
 TEMPLATE = "report.html.j2"
 
@@ -36,6 +41,8 @@ class Report:
     beside: Sequence[Beside] = ()
     classes: Mapping[str, Classes] = field(default_factory=dict)
     """By responder, for datasets with labels."""
+    tiers: Sequence[Tier] = ()
+    """How far every test question is from what was trained on."""
 
 
 def render(report: Report, texts: Texts) -> str:
@@ -54,7 +61,8 @@ def render(report: Report, texts: Texts) -> str:
 def _outcome(report: Report, texts: Texts) -> dict[str, Any]:
     """What the template shows of verdict, scores and answers."""
     results = report.results
-    headline = texts(f"metric.{results.headline}")
+    metric = results.test.metric(results.headline)
+    headline = texts.label("metric", results.headline)
     title = texts("chart.scores", metric=headline)
     return {
         "record": report.record,
@@ -68,11 +76,15 @@ def _outcome(report: Report, texts: Texts) -> dict[str, Any]:
             results, results.test, results.headline, "slice", title, texts
         ),
         "score_tables": {
-            name: page.score_rows(by_metric[results.headline], "slice", texts)
+            name: page.score_rows(by_metric[results.headline], metric, "slice", texts)
             for name, by_metric in results.comparisons.items()
         },
-        "metrics": page.metric_rows(results, texts),
-        "answers": page.answer_rows(results, texts),
+        "metric_tables": {
+            name: page.metric_rows(results, name, texts) for name in results.challengers
+        },
+        "alone": [] if results.challengers else page.alone_rows(results, texts),
+        "answers": page_answers.answer_rows(results, texts),
+        "extremes": page_answers.extremes(results, texts),
         "class_scores": class_rows(report.classes, texts),
         "matrices": [(name, matrix(one, texts)) for name, one in report.classes.items()],
     }
@@ -82,16 +94,17 @@ def _background(report: Report, texts: Texts) -> dict[str, Any]:
     """What the template shows of forgetting, memorising, training and lineage."""
     results, general = report.results, report.results.general
     title = texts("general.chart")
+    exact = results.test.metric("exact")
     return {
         "dataset": report.dataset,
         "general_tables": {
-            name: page.score_rows(by_metric["exact"], "kind", texts)
+            name: page.score_rows(by_metric["exact"], exact, "kind", texts)
             for name, by_metric in results.general_comparisons.items()
         },
         "general_chart": general
         and page.dots_chart(results, general, "exact", "kind", title, texts),
         "beside": report.beside,
-        "memory": page.memory_rows(results, texts),
+        "memory": memory_parts(results, report.tiers, texts),
         "curves": [
             (origin.reference, page.curve_chart(curve, origin.step, texts))
             for origin, curve in report.curves
@@ -131,7 +144,9 @@ def summary(report: Report) -> dict[str, Any]:
         "headline": results.headline,
         "comparisons": _comparisons(results.comparisons),
         "general_by_kind": _comparisons(results.general_comparisons),
+        "adjusted_p": results.adjusted,
         "seen": {name: results.seen.mean(name, results.headline) for name in results.seen.answers},
+        "memory": _memory(report),
         "questions": {
             name: len(results.test.indices(name)) for name in results.test.slices() if name != ALL
         }
@@ -140,7 +155,19 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
-def _comparisons(comparisons: Any) -> dict[str, Any]:
+def _memory(report: Report) -> dict[str, Any]:
+    """``{challenger: {metric, seen: {score, interval, questions}, paraphrase: …}}``."""
+    found = {
+        name: memory_of(report.results, name, report.tiers) for name in report.results.challengers
+    }
+    return {
+        name: {"metric": one.metric, **{step: rung.json() for step, rung in one.steps.items()}}
+        for name, one in found.items()
+        if one is not None
+    }
+
+
+def _comparisons(comparisons: Mapping[str, Mapping[str, Mapping[str, Comparison]]]) -> Any:
     return {
         responder: {
             metric: {name: _finite(asdict(one)) for name, one in by_slice.items()}
@@ -152,4 +179,7 @@ def _comparisons(comparisons: Any) -> dict[str, Any]:
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has no infinity, which is the standard error of a single group."""
-    return {key: None if value == float("inf") else value for key, value in values.items()}
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }

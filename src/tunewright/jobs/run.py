@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunewright.config.base import StageConfig
-from tunewright.config.data import PrepareConfig
+from tunewright.config.data import ChecksConfig, PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.training import TrainConfig
 from tunewright.core.events import Listener, ignore
@@ -31,7 +33,7 @@ def run(config: StageConfig, store: Store, listen: Listener = ignore) -> Record:
         case EvaluateConfig():
             from tunewright.evaluation.evaluate import evaluate
 
-            return evaluate(config, store, listen)
+            return evaluate(config, store, listen, _test_rows_met)
     raise TypeError(f"{type(config).__name__} is not the config of a stage")
 
 
@@ -40,3 +42,14 @@ def resume(run_reference: str, store: Store, listen: Listener = ignore) -> Recor
     from tunewright.training.train import resume as resume_training
 
     return resume_training(run_reference, store, listen)
+
+
+def _test_rows_met(test: Sequence[str], train: Sequence[str]) -> list[int]:
+    """Places of the test questions that stand in the training ones, by the data gate's likeness.
+
+    Runs of words that are shared count for nothing here: rewordings share them on purpose.
+    """
+    from tunewright.data.checks.leakage import overlap
+
+    found = overlap(test, train, ChecksConfig().near)
+    return [one.train for one in found if one.how != "13-gram"]

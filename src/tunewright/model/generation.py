@@ -20,6 +20,7 @@ from tunewright.model.adapters import load_adapter, load_foundation, set_active
 from tunewright.model.catalog import Base
 from tunewright.model.choices import Choices, Walk, confined
 from tunewright.model.decoding import Batch
+from tunewright.model.likelihood import Likelihood, likelihoods
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved, resolve_responder
 from tunewright.model.rendering import Renderer
@@ -162,6 +163,23 @@ class TextModel:
                 progress = {"stage": "generate", "done": done, "total": len(rows)}
                 listen(Event(kind="progress", data=progress))
         return [self._finished(row) for row in rows]
+
+    def likelihoods(self, conversations: Sequence[Conversation]) -> list[Likelihood]:
+        """How likely each conversation's answers of weight 1 are, with their end tokens.
+
+        Raises:
+            InputError: a conversation longer than the base reads.
+        """
+        rows = self.renderer.render_many(conversations)
+        for number, row in enumerate(rows):
+            if len(row.ids) > self.renderer.context_length:
+                raise InputError(
+                    f"conversation {number + 1} takes {len(row.ids)} tokens;"
+                    f" {self.base.name} holds {self.renderer.context_length}",
+                    "Shorten it.",
+                )
+        self._shared.activate(self._adapter)
+        return likelihoods(self._shared.model, rows)
 
     def stream(
         self, conversation: Conversation, config: GenerationConfig

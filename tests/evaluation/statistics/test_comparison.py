@@ -5,16 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from tunewright.evaluation.compare import (
+from tunewright.evaluation.statistics.bootstrap import (
     bootstrap_interval,
     cluster_sums,
     clustered_error,
-    compare,
-    proportion_interval,
-    questions_needed,
-    sign_test,
-    wilson,
 )
+from tunewright.evaluation.statistics.comparison import compare
+from tunewright.evaluation.statistics.power import questions_needed
+from tunewright.evaluation.statistics.proportions import proportion_interval, wilson
+from tunewright.evaluation.statistics.significance import sign_test
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Gates: what a tuned model must show before anybody should rely on it; one file each."""

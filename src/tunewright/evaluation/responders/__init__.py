@@ -1,0 +1,1 @@
+"""Responders: whatever can be asked the questions, by what a reference names."""

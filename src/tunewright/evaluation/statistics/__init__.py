@@ -1,0 +1,1 @@
+"""Statistics of paired answers: intervals, exact tests, sample sizes and agreement."""

@@ -1,0 +1,1 @@
+"""Every sentence an evaluation says, in English and Chinese, declared once."""
