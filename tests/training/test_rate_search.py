@@ -209,3 +209,9 @@ def test_the_flag_takes_no_value() -> None:
     assert OptimizerConfig.build({"auto": True}).auto
     with pytest.raises(ConfigError, match="auto"):
         OptimizerConfig.build({"auto": "perhaps"})
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_losses_say_nothing_of_methods_that_raise_rewards(method: str) -> None:
+    with pytest.raises(ConfigError, match=f"say nothing of method {method}"):
+        TrainConfig.build({"dataset": "x", "method": method, "optimizer": {"auto": True}})
