@@ -24,10 +24,21 @@ def refusal(**values: Any) -> RequestError:
     return caught.value
 
 
+def schema(value: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": value}}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"items": value}
+    return value
+
+
 def test_fields_that_ask_for_nothing_are_accepted() -> None:
     request = parse(
-        n=1, logprobs=False, presence_penalty=0.0, frequency_penalty=None, store=False,
-        response_format={"type": "text"}, tools=[], tool_choice="auto", logit_bias={},
+        n=1, logprobs=False, top_logprobs=0, presence_penalty=0.0, frequency_penalty=None,
+        store=False, response_format={"type": "text"}, tools=[], tool_choice="auto", logit_bias={},
         user="u1", metadata={"team": "legal"}, service_tier="auto",
     )  # fmt: skip
     assert request.conversation().question == "hello"
@@ -36,16 +47,9 @@ def test_fields_that_ask_for_nothing_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n", 2),
-        ("n", 10**9),
-        ("n", True),
-        ("logprobs", True),
-        ("top_logprobs", 5),
         ("functions", [{"name": "f"}]),
-        ("response_format", {"type": "json_object"}),
-        ("presence_penalty", 0.5),
-        ("frequency_penalty", -1),
-        ("logit_bias", {"1": 5}),
+        ("modalities", ["audio"]),
+        ("reasoning_effort", "high"),
         ("store", True),
         ("audio", {"voice": "x"}),
     ],
@@ -77,6 +81,33 @@ def test_what_is_not_implemented_is_refused_rather_than_ignored(field: str, valu
         ({"top_p": -0.1}, "top_p"),
         ({"seed": 2**63}, "seed"),
         ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": ["a"] * 10_000}, "stop"),
+        ({"n": 0}, "n"),
+        ({"n": 129}, "n"),
+        ({"n": 10**9}, "n"),
+        ({"n": True}, "n"),
+        ({"top_logprobs": 5}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"presence_penalty": 2.1}, "presence_penalty"),
+        ({"frequency_penalty": -3}, "frequency_penalty"),
+        ({"logit_bias": {"1": 101}}, "logit_bias[1]"),
+        ({"logit_bias": {"one": 1}}, "logit_bias"),
+        ({"logit_bias": {str(token): 1 for token in range(100_000)}}, "logit_bias"),
+        ({"logit_bias": [1]}, "logit_bias"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "json_object", "json_schema": {"name": "x"}}},
+         "response_format"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}},
+         "response_format.json_schema.name"),
+        ({"response_format": schema({"$ref": "https://evil.example/schema"})},
+         "response_format.json_schema.schema"),
+        ({"response_format": schema({"enum": ["x" * 100] * 1000})},
+         "response_format.json_schema.schema"),
+        ({"response_format": schema({"properties": {str(key): {} for key in range(501)}})},
+         "response_format.json_schema.schema"),
+        ({"response_format": schema(deep(70))}, "response_format.json_schema.schema"),
+        ({"guided_choice": ["a"], "response_format": {"type": "json_object"}}, "guided_choice"),
         ({"guided_choice": []}, "guided_choice"),
         ({"guided_choice": ["a", "a"]}, "guided_choice"),
         ({"guided_choice": ["a", " "]}, "guided_choice"),
@@ -92,7 +123,7 @@ def test_what_is_not_implemented_is_refused_rather_than_ignored(field: str, valu
         ({"chat_template_kwargs": {}}, "chat_template_kwargs"),
         ({"temprature": 1}, "temprature"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_parameter_is_named(values: dict[str, Any], param: str) -> None:
     assert refusal(**values).param == param
 
@@ -228,6 +259,24 @@ def test_no_arguments_are_an_empty_object() -> None:
     assert talk.messages[1].tool_calls[0].arguments == "{}"
 
 
+def test_the_wire_carries_every_wish() -> None:
+    wishes: dict[str, Any] = {
+        "n": 3, "logprobs": True, "top_logprobs": 2, "logit_bias": {"5": -100.0},
+        "presence_penalty": 0.5, "frequency_penalty": -0.5, "tools": [TOOL],
+        "tool_choice": {"type": "function", "function": {"name": "get_time"}},
+        "parallel_tool_calls": False, "seed": 1, "temperature": 0.5, "top_p": 0.9,
+    }  # fmt: skip
+    again = ChatRequest.parse(json.dumps(parse(**wishes).wire("slow")).encode())
+    assert again.named_tool == "get_time"
+    assert again.must_call
+    assert again.alternatives == 2
+    assert again == parse(model="slow", **wishes)
+    form = schema({"type": "object", "properties": {"a": {"const": None}}})
+    again = ChatRequest.parse(json.dumps(parse(response_format=form).wire("slow")).encode())
+    assert again.response_format is not None
+    assert again.response_format.schema_ == form["json_schema"]["schema"]
+
+
 def test_the_wire_carries_tools_as_they_are() -> None:
     request = parse(messages=[HELLO, CALLING, RESULT], tools=[TOOL])
     again = ChatRequest.parse(json.dumps(request.wire("slow")).encode())
@@ -248,7 +297,14 @@ def test_the_wire_carries_tools_as_they_are() -> None:
         ({"tools": "f"}, "tools"),
         ({"tools": [TOOL] * 129}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "sometimes"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+         "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "get_time"}},
+         "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}},
+         "tool_choice"),
         ({"messages": [HELLO, CALLING]}, "messages[1].role"),
         ({"messages": [HELLO, RESULT]}, "messages[1].tool_call_id"),
         ({"messages": [HELLO, CALLING, {**RESULT, "tool_call_id": "c2"}]},

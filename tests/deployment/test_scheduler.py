@@ -10,7 +10,8 @@ import pytest
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import ModelError
 from tunewright.deployment.replies import RequestError
-from tunewright.deployment.scheduler import MAX_ROWS, Group, Job, Piece, Scheduler
+from tunewright.deployment.rows import Job, Post, Row, Token, Wishes
+from tunewright.deployment.scheduler import Group, Scheduler
 
 
 class Counting:
@@ -20,43 +21,45 @@ class Counting:
         self.adapter = adapter
         self._turns = turns
         self._go = go
-        self._rows: dict[Job, int] = {}
+        self._rows: list[Row] = []
 
     @property
-    def jobs(self) -> Sequence[Job]:
-        return list(self._rows)
+    def rows(self) -> Sequence[Row]:
+        return [row for row in self._rows if not row.over]
 
-    def turn(self, fresh: Sequence[Job]) -> None:
+    def turn(self, fresh: Sequence[Row], post: Post) -> Sequence[Row]:
         self._go.acquire()
         if self.adapter == "broken":
             raise ZeroDivisionError
-        self._rows |= dict.fromkeys(fresh, 0)
-        self._rows = {job: n for job, n in self._rows.items() if not job.cancelled.is_set()}
+        self._rows = [row for row in [*self._rows, *fresh] if not row.over]
+        room = 2 if self.adapter == "narrow" else 1000
+        self._rows, back = self._rows[:room], self._rows[room:]
         self._turns.append((self.adapter, len(self._rows)))
-        for job in list(self._rows):
-            self._rows[job] += 1
-            ended = self._rows[job] == job.settings.max_new_tokens
-            job.send(Piece(f"{self._rows[job]} ", "length" if ended else None, self._rows[job]))
-            if ended:
-                del self._rows[job]
+        for row in self._rows:
+            row.take(row.drawn + 1, frozenset())
+            post.token(row, Token(row.drawn))
+        return back
+
+    def close(self) -> None:
+        self._rows = []
 
 
-class Desk:
+class Bench:
     """A scheduler over counting groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 4) -> None:
         self.turns: list[tuple[str | None, int]] = []
         self.go = threading.Semaphore(0)
-        self.scheduler = Scheduler(self._open)
+        self.scheduler = Scheduler(self._open, most=most)
 
     def _open(self, adapter: str | None) -> Group:
         if adapter == "gone":
             raise ModelError("no such adapter")
         return Counting(adapter, self.turns, self.go)
 
-    def submit(self, tokens: int, adapter: str | None = None, prompt: int = 1) -> Job:
-        settings = GenerationConfig(max_new_tokens=tokens)
-        job = Job([0] * prompt, settings, adapter, asyncio.get_running_loop())
+    def submit(self, tokens: int, adapter: str | None = None, count: int = 1) -> Job:
+        wishes = Wishes(GenerationConfig(max_new_tokens=tokens))
+        job = Job([0], wishes, adapter, asyncio.get_running_loop(), count)
         self.scheduler.submit(job)
         return job
 
@@ -69,29 +72,34 @@ class Desk:
                 await asyncio.sleep(0.005)
 
 
-async def text(job: Job) -> str:
-    parts = []
+async def said(job: Job) -> list[list[int]]:
+    """The tokens of every answer of a job, once all have ended."""
+    answers: list[list[int]] = [[] for _ in job.rows]
+    ended: set[int] = set()
     async with asyncio.timeout(10):
-        while True:
-            piece = await job.pieces.get()
-            if isinstance(piece, Exception):
-                raise piece
-            parts.append(piece.text)
-            if piece.finish_reason:
-                return "".join(parts)
+        while len(ended) < len(answers):
+            for index, token, reason in await job.next():
+                answers[index].append(token.id)
+                if reason is not None:
+                    ended.add(index)
+    return answers
+
+
+async def text(job: Job) -> str:
+    return "".join(f"{token} " for token in (await said(job))[0])
 
 
 def test_a_request_joins_those_under_way() -> None:
     async def story() -> None:
-        desk = Desk()
-        first = desk.submit(4)
-        desk.let(1)
-        await desk.until(lambda: len(desk.turns) == 1)
-        second = desk.submit(2)
-        desk.let(20)
+        bench = Bench()
+        first = bench.submit(4)
+        bench.let(1)
+        await bench.until(lambda: len(bench.turns) == 1)
+        second = bench.submit(2)
+        bench.let(20)
         assert await text(first) == "1 2 3 4 "
         assert await text(second) == "1 2 "
-        shared = [count for _, count in desk.turns]
+        shared = [count for _, count in bench.turns]
         assert max(shared) == 2
         assert len(shared) < 6
 
@@ -100,12 +108,12 @@ def test_a_request_joins_those_under_way() -> None:
 
 def test_adapters_take_turns() -> None:
     async def story() -> None:
-        desk = Desk()
-        jobs = [desk.submit(30, "a"), desk.submit(30, "b"), desk.submit(30)]
-        desk.let(100)
+        bench = Bench()
+        jobs = [bench.submit(30, "a"), bench.submit(30, "b"), bench.submit(30)]
+        bench.let(100)
         for job in jobs:
             await text(job)
-        order = [adapter for adapter, _ in desk.turns]
+        order = [adapter for adapter, _ in bench.turns]
         assert set(order[-6:]) == {"a", "b", None}
 
     asyncio.run(story())
@@ -113,42 +121,73 @@ def test_adapters_take_turns() -> None:
 
 def test_no_more_rows_run_than_fit_and_the_rest_waits_in_order() -> None:
     async def story() -> None:
-        desk = Desk()
-        jobs = [desk.submit(2) for _ in range(MAX_ROWS + 3)]
-        desk.let(100)
+        bench = Bench(most=4)
+        jobs = [bench.submit(2) for _ in range(4 + 3)]
+        bench.let(100)
         for job in jobs:
             await text(job)
-        assert max(count for _, count in desk.turns) <= MAX_ROWS
+        assert max(count for _, count in bench.turns) <= 4
 
     asyncio.run(story())
 
 
-def test_long_prompts_are_read_a_few_at_a_time() -> None:
+def test_every_answer_of_a_request_is_a_row() -> None:
     async def story() -> None:
-        desk = Desk()
-        blocker = desk.submit(3)
-        jobs = [desk.submit(8, prompt=8000) for _ in range(4)]
-        desk.let(100)
-        for job in [blocker, *jobs]:
-            await text(job)
-        assert desk.turns[0][1] <= 3
+        bench = Bench(most=4)
+        job = bench.submit(2, count=6)
+        bench.let(100)
+        assert await said(job) == [[1, 2]] * 6
+
+    asyncio.run(story())
+
+
+def test_who_left_for_want_of_memory_comes_back_when_somebody_has_ended() -> None:
+    async def story() -> None:
+        bench = Bench(most=4)
+        jobs = [bench.submit(5, "narrow") for _ in range(4)]
+        bench.let(100)
+        for job in jobs:
+            assert await text(job) == "1 2 3 4 5 "
+        assert max(count for _, count in bench.turns) == 2
+        # Had they been tried again every turn, each turn would have pushed them out again.
+        assert len(bench.turns) <= 12
+
+    asyncio.run(story())
+
+
+def test_an_adapter_that_goes_takes_its_answers_along() -> None:
+    async def story() -> None:
+        bench = Bench(most=2)
+        jobs = [bench.submit(30, "a"), bench.submit(30, "b"), bench.submit(3, "a")]
+        bench.let(2)
+        gone = RequestError(404, "unloaded")
+        call = asyncio.create_task(
+            bench.scheduler.call(lambda: bench.scheduler.end_adapter("a", gone))
+        )
+        await asyncio.sleep(0)
+        bench.let(100)
+        await call
+        assert (await text(jobs[1])).endswith("30 ")
+        for job in (jobs[0], jobs[2]):
+            with pytest.raises(RequestError, match="unloaded"):
+                await text(job)
 
     asyncio.run(story())
 
 
 def test_a_cancelled_request_leaves_and_is_not_counted() -> None:
     async def story() -> None:
-        desk = Desk()
-        job = desk.submit(1000)
-        desk.let(3)
-        await desk.until(lambda: desk.scheduler.counts()["running"] == 1)
-        queued = desk.submit(1000)
-        job.cancelled.set()
-        queued.cancelled.set()
-        assert desk.scheduler.counts()["waiting"] == 0
-        desk.let(5)
-        await desk.until(lambda: desk.scheduler.counts() == {"running": 0, "waiting": 0})
-        again = desk.submit(1)
+        bench = Bench()
+        job = bench.submit(1000)
+        bench.let(3)
+        await bench.until(lambda: bench.scheduler.counts()["running"] == 1)
+        queued = bench.submit(1000)
+        job.cancel()
+        queued.cancel()
+        assert bench.scheduler.counts()["waiting"] == 0
+        bench.let(5)
+        await bench.until(lambda: bench.scheduler.counts() == {"running": 0, "waiting": 0})
+        again = bench.submit(1)
         assert await text(again) == "1 "
 
     asyncio.run(story())
@@ -156,9 +195,9 @@ def test_a_cancelled_request_leaves_and_is_not_counted() -> None:
 
 def test_a_failure_stays_with_its_own_batch() -> None:
     async def story() -> None:
-        desk = Desk()
-        good, broken, gone = desk.submit(3), desk.submit(3, "broken"), desk.submit(3, "gone")
-        desk.let(20)
+        bench = Bench()
+        good, broken, gone = bench.submit(3), bench.submit(3, "broken"), bench.submit(3, "gone")
+        bench.let(20)
         assert await text(good) == "1 2 3 "
         with pytest.raises(RequestError) as caught:
             await text(broken)
@@ -171,12 +210,12 @@ def test_a_failure_stays_with_its_own_batch() -> None:
 
 def test_calls_run_between_turns_and_their_errors_come_back() -> None:
     async def story() -> None:
-        desk = Desk()
-        job = desk.submit(50)
-        desk.let(100)
-        assert await desk.scheduler.call(lambda: 6 * 7) == 42
+        bench = Bench()
+        job = bench.submit(50)
+        bench.let(100)
+        assert await bench.scheduler.call(lambda: 6 * 7) == 42
         with pytest.raises(ZeroDivisionError):
-            await desk.scheduler.call(lambda: 1 // 0)
+            await bench.scheduler.call(lambda: 1 // 0)
         assert (await text(job)).endswith("50 ")
 
     asyncio.run(story())

@@ -25,14 +25,11 @@ class RenderingOnly:
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         return self._renderer.prompt_ids(conversation)
 
-    def open_group(self, adapter: str | None) -> Group:
+    def group_of(self, adapter: str | None) -> str | None:
+        return adapter
+
+    def open_group(self, key: str | None) -> Group:
         raise AssertionError("a refused request was answered")
-
-    def load_adapter(self, name: str, folder: Path) -> None:
-        raise AssertionError("no adapter was asked for")
-
-    def unload_adapter(self, name: str) -> None:
-        raise AssertionError("no adapter was asked for")
 
 
 def test_a_base_that_knows_no_tools_says_so(tiny_base: Path) -> None:

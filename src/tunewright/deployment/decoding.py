@@ -1,119 +1,185 @@
-"""A batch of requests that share an adapter, each with its own settings."""
+"""Rows that share forward passes: read a little further, draw, and give back memory."""
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from tunewright.config.serving import GenerationConfig
-from tunewright.deployment.scheduler import Job, Piece
-from tunewright.model.choices import confined
-from tunewright.model.decoding import Batch
-from tunewright.model.rendering import Renderer
-from tunewright.model.sampling import draw
-from tunewright.model.text_growth import TextGrowth
+from tunewright.deployment.drawing import Drawer, reported
+from tunewright.deployment.replies import RequestError
+from tunewright.deployment.rows import Post, Row
+from tunewright.model.kv_blocks import BLOCK, Blocks, Extent
+from tunewright.model.kv_cache import KvCache, Part, Pass
 
-
-class _Row:
-    """One job's answer while it grows."""
-
-    def __init__(self, job: Job, renderer: Renderer) -> None:
-        self.job = job
-        self.ended = False
-        self.last = 0
-        self.chance = _chance(job.settings)
-        self._count = 0
-        self._ends = renderer.eos_ids
-        self._growth = TextGrowth(renderer.decode, job.settings.stop)
-        self.walk = job.choices.walk() if job.choices else None
-
-    def take(self, token: int) -> None:
-        """Note a drawn token and send what it makes certain."""
-        self.last = token
-        self._count += 1
-        reason: str | None = None
-        text = ""
-        if token in self._ends:
-            reason = "stop"
-        else:
-            text = self._growth.add(token)
-            reason = "stop" if self._growth.stopped else None
-        if self.walk is not None:
-            reason = "stop" if self.walk.take(token) else None
-        elif reason is None and self._count >= self.job.settings.max_new_tokens:
-            reason = "length"
-        if reason is not None:
-            text += self._growth.finish()
-            # A stop text may show only once what was held back is complete.
-            reason = "stop" if self._growth.stopped else reason
-            self.ended = True
-        self.job.send(Piece(text, reason, self._count))
+# Reading prompts holds up the answers that are under way, so a pass reads about so much.
+_PROMPT_TOKENS_BESIDE = 256
+_PROMPT_TOKENS_ALONE = 1024
+# Logits of a whole prompt are many: at most so many numbers at a time.
+_MOST_LOGITS = 1 << 24
 
 
-def _chance(settings: GenerationConfig) -> random.Random:
-    """As ``chat`` draws a single conversation, so that a seed means the same in both."""
-    return random.Random(None if settings.seed is None else f"{settings.seed}:0")
+@dataclass
+class Memory:
+    """The cache that all groups of a base share.
+
+    Attributes:
+        roots: by adapter, what its keys and values are known under; the bare base's is empty.
+    """
+
+    cache: KvCache
+    blocks: Blocks
+    roots: dict[str | None, bytes] = field(default_factory=lambda: {None: b""})
 
 
-class BatchGroup:
+@dataclass(eq=False)
+class _Held:
+    """A row and its place in the cache; ``read`` counts its tokens that are there."""
+
+    row: Row
+    extent: Extent
+    read: int
+
+    @property
+    def left(self) -> int:
+        """Tokens to read before the next one can be drawn."""
+        return len(self.row.ids) - self.read
+
+
+class RowGroup:
     """The scheduler's group over a loaded model.
 
     Args:
-        activate: lets this group's adapter answer from the next forward pass on.
+        memory: shared with the base's other groups.
+        activate: told before each pass whose adapter each token goes by.
+        drawer: draws the tokens.
     """
 
     def __init__(
-        self, model: PreTrainedModel, renderer: Renderer, activate: Callable[[], None]
+        self, memory: Memory, activate: Callable[[Sequence[str | None]], None], drawer: Drawer
     ) -> None:
-        self._batch = Batch(model, renderer.pad_id)
-        self._renderer = renderer
+        self._memory = memory
         self._activate = activate
-        self._rows: list[_Row] = []
+        self._drawer = drawer
+        self._held: list[_Held] = []
 
     @property
-    def jobs(self) -> Sequence[Job]:
+    def rows(self) -> Sequence[Row]:
         """Those that have not ended."""
-        return [row.job for row in self._rows if not row.ended]
+        return [held.row for held in self._held if not held.row.over]
 
-    def turn(self, fresh: Sequence[Job]) -> None:
-        """One token for every job; fresh ones get their first two."""
-        for row in self._rows:
-            row.ended = row.ended or row.job.cancelled.is_set()
-        self._compact()
-        self._activate()
-        if fresh:
-            rows = [_Row(job, self._renderer) for job in fresh]
-            logits = self._batch.admit([job.prompt for job in fresh])
-            self._rows += rows
-            _take(rows, logits)
-            self._compact()
-        if self._rows:
-            _take(self._rows, self._batch.step([row.last for row in self._rows]))
-            self._compact()
+    def turn(self, fresh: Sequence[Row], post: Post) -> Sequence[Row]:
+        """One pass: a token for every row whose prompt has been read, and more of the others'."""
+        self._drop_ended()
+        for row in fresh:
+            # It may have been unloaded while the request was on its way.
+            if row.job.adapter in self._memory.roots:
+                self._held.append(self._open(row))
+            else:
+                post.error(row.job, _gone(row.job.adapter))
+        parts, back = self._plan()
+        if parts:
+            self._pass(parts, post)
+        self._drop_ended()
+        return back
 
-    def _compact(self) -> None:
-        """Drop ended rows once an eighth of all is: each drop copies the cache."""
-        kept = [place for place, row in enumerate(self._rows) if not row.ended]
-        ended = len(self._rows) - len(kept)
-        if ended and (not kept or 8 * ended >= len(self._rows)):
-            self._batch.keep(kept)
-            self._rows = [self._rows[place] for place in kept]
+    def close(self) -> None:
+        """Give back all memory; what it holds is in doubt."""
+        for held in self._held:
+            self._memory.blocks.close(held.extent)
+        self._held = []
+        self._memory.blocks.forget()
+
+    def _open(self, row: Row) -> _Held:
+        # Of a prompt that is echoed, every token's logits are wanted.
+        shared = not row.echoes
+        root = self._memory.roots[row.job.adapter]
+        extent = self._memory.blocks.open(root, row.ids, shared)
+        held = _Held(row, extent, len(extent.blocks) * BLOCK)
+        if row.job.cached is None:
+            row.job.cached = held.read
+        return held
+
+    def _drop_ended(self) -> None:
+        for held in self._held:
+            if held.row.over:
+                self._memory.blocks.close(held.extent)
+        self._held = [held for held in self._held if not held.row.over]
+
+    # One pass ----------------------------------------------------------------------------------
+
+    def _plan(self) -> tuple[list[tuple[_Held, Part]], list[Row]]:
+        """What each row reads in this pass, and the rows that there is no memory for."""
+        growing = any(held.left == 1 for held in self._held)
+        budget = _PROMPT_TOKENS_BESIDE if growing else _PROMPT_TOKENS_ALONE
+        planned: list[tuple[_Held, Part]] = []
+        back: list[Row] = []
+        waiting = list(self._held)
+        while waiting:
+            held = waiting.pop(0)
+            count = min(held.left, budget) if held.left > 1 else 1
+            if held.row.echoes:
+                count = min(count, max(1, _MOST_LOGITS // self._drawer.vocabulary))
+            if count == 0:
+                continue
+            while not self._memory.blocks.grow(held.extent, held.read + count):
+                last = waiting.pop() if waiting else held
+                back.append(self._push_out(last))
+                if last is held:
+                    break
+            else:
+                budget -= count if held.left > 1 else 0
+                planned.append((held, self._part(held, count)))
+        return planned, list(reversed(back))
+
+    def _push_out(self, held: _Held) -> Row:
+        """Take a row's memory; it will read all its tokens again."""
+        self._memory.blocks.close(held.extent)
+        self._held.remove(held)
+        return held.row
+
+    def _part(self, held: _Held, count: int) -> Part:
+        row, start = held.row, held.read
+        end = start + count
+        self._memory.blocks.note(held.extent, row.ids, end)
+        wanted = [count - 1] if end == len(row.ids) else []
+        if row.echoes and start < len(row.job.prompt):
+            wanted = list(range(count))
+        return Part(row.ids[start:end], start, held.extent.blocks, wanted)
+
+    @torch.inference_mode()
+    def _pass(self, planned: Sequence[tuple[_Held, Part]], post: Post) -> None:
+        plan = Pass(self._memory.cache, [part for _, part in planned])
+        self._activate([planned[part][0].row.job.adapter for part in plan.owners])
+        logits = self._memory.cache.read(plan)
+        if any(held.row.echoes for held, _ in planned):
+            logits = self._echo(planned, logits, post)
+        ready: list[Row] = []
+        for held, part in planned:
+            held.read = part.end
+            if held.left == 0:
+                ready.append(held.row)
+        if ready:
+            self._drawer.draw(ready, logits, post)
+
+    def _echo(self, planned: Sequence[tuple[_Held, Part]], logits: Tensor, post: Post) -> Tensor:
+        """Report prompts' tokens; returns the logits of those places where one is to be drawn."""
+        kept: list[int] = []
+        place = 0
+        for held, part in planned:
+            row, own = held.row, logits[place : place + len(part.wanted)]
+            if row.echoes and part.start < len(row.job.prompt):
+                known = row.job.prompt[part.start + 1 : part.end + 1]
+                post.echo(row, reported(own[: len(known)], known, row.job.wishes.logprobs))
+            if part.end == len(row.ids):
+                kept.append(place + len(part.wanted) - 1)
+            place += len(part.wanted)
+        return logits[kept]
 
 
-def _take(rows: Sequence[_Row], logits: Tensor) -> None:
-    """Draw each live row's next token from its logits (rows, vocab)."""
-    logits = confined(logits, [row.walk for row in rows])
-    alike: dict[tuple[float, float], list[int]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        if not row.ended:
-            settings = row.job.settings
-            alike[settings.temperature, settings.top_p].append(place)
-    for places in alike.values():
-        chances = [rows[place].chance for place in places]
-        tokens = draw(logits[places], rows[places[0]].job.settings, chances)
-        for place, token in zip(places, tokens, strict=True):
-            rows[place].take(token)
+def _gone(adapter: str | None) -> RequestError:
+    return RequestError(
+        404, f"no adapter {adapter!r} is loaded", param="model", code="model_not_found"
+    )

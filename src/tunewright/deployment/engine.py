@@ -7,6 +7,7 @@ stdout: ``{port, base_digest, renderer_hash}`` or ``{error}``. When the pipe clo
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import uvicorn
 
+from tunewright import __version__
 from tunewright.core.errors import TunewrightError
 from tunewright.core.settings import read_settings
 from tunewright.core.store import Store
@@ -44,7 +46,7 @@ def main() -> int:
             # Seconds of imports: only for a base that can be served.
             from tunewright.deployment.local_base import LocalBase
 
-            served = LocalBase.load(foundation, renderer, arguments.device)
+            served = LocalBase.load(foundation, renderer, arguments.device, arguments.kv_tokens)
         except TunewrightError as error:
             print(json.dumps({"error": str(error)}), file=parent, flush=True)
             return error.exit_code
@@ -57,7 +59,7 @@ def main() -> int:
         }
         print(json.dumps(ready), file=parent, flush=True)
         config = uvicorn.Config(
-            engine_app(served, token),
+            engine_app(served, token, _fingerprint(base.digest, renderer.hash)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -73,7 +75,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--base", required=True, help="base, or id of a model with own weights")
     parser.add_argument("--home", required=True, help="home folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--kv-tokens", type=int, help="size of the key-value cache")
     return parser.parse_args()
+
+
+def _fingerprint(*parts: str) -> str:
+    """Of all that decides an answer: weights, rendering, and this program."""
+    return f"fp_{hashlib.sha256(':'.join((__version__, *parts)).encode()).hexdigest()[:12]}"
 
 
 def _store(home: Path) -> Store:

@@ -1,14 +1,11 @@
-"""An engine's HTTP routes: OpenAI's chat protocol, and vLLM's for adapters; for its gateway."""
+"""An engine's HTTP routes, for its gateway: OpenAI's, and vLLM's for adapters and tokens."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
 
 import pydantic_core
 from starlette.applications import Starlette
@@ -17,53 +14,34 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tunewright.core.errors import TunewrightError
-from tunewright.core.messages import Conversation
-from tunewright.deployment.protocol import BASE_NAME, ChatRequest
-from tunewright.deployment.replies import ReplyWriter, RequestError, usage
-from tunewright.deployment.scheduler import Group, Job, Piece, Scheduler
-from tunewright.deployment.streaming import EventStream, unless_gone
+from tunewright.deployment.answers import Answer
+from tunewright.deployment.asking import Desk, ServedBase
+from tunewright.deployment.bodies import BASE_NAME
+from tunewright.deployment.protocol import ChatRequest
+from tunewright.deployment.replies import RequestError
+from tunewright.deployment.scheduler import Scheduler
+from tunewright.deployment.streaming import ByteStream, unless_gone
+from tunewright.deployment.text_protocol import (
+    CompletionRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+)
 
-if TYPE_CHECKING:
-    from tunewright.model.choices import Choices  # loads torch; a served base brings its own
-
-
-class ServedBase(Protocol):
-    """A loaded base as the routes need it."""
-
-    context_length: int
-
-    def prompt_ids(self, conversation: Conversation) -> list[int]:
-        """Token ids of a conversation with the generation prompt."""
-        ...
-
-    def choices(self, texts: Sequence[str]) -> Choices:
-        """What an answer can be held to."""
-        ...
-
-    def open_group(self, adapter: str | None) -> Group:
-        """A batch that is answered with an adapter, or with the bare base."""
-        ...
-
-    def load_adapter(self, name: str, folder: Path) -> None:
-        """Make an adapter usable under a name."""
-        ...
-
-    def unload_adapter(self, name: str) -> None:
-        """Forget an adapter."""
-        ...
+PUBLIC_NAME = "x-tunewright-model"
+"""Header in which a gateway says how the client calls the model, so that replies can say so too."""
 
 
 class EngineRoutes:
     """The routes of one engine."""
 
-    def __init__(self, base: ServedBase) -> None:
+    def __init__(self, base: ServedBase, fingerprint: str) -> None:
         self._base = base
-        self._scheduler = Scheduler(base.open_group)
-        self._adapters: set[str] = set()
+        self._scheduler = Scheduler(base.open_group, base.group_of)
+        self._desk = Desk(base, self._scheduler, fingerprint)
 
     async def health(self, request: Request) -> Response:
-        """How many requests run and wait."""
-        return JSONResponse({"status": "ok", **self._scheduler.counts()})
+        """How many answers are under way and wait, and how full the cache is."""
+        return JSONResponse({"status": "ok", **self._scheduler.counts(), **self._base.memory()})
 
     async def load_adapter(self, request: Request) -> Response:
         """``{lora_name, lora_path}``; loading the same name again does nothing."""
@@ -71,111 +49,70 @@ class EngineRoutes:
         name, folder = order["lora_name"], Path(order["lora_path"])
         if name == BASE_NAME:
             raise RequestError(400, f"{BASE_NAME!r} is the base itself", param="lora_name")
-        if name not in self._adapters:
+        if name not in self._desk.adapters:
             await self._scheduler.call(lambda: self._base.load_adapter(name, folder))
-            self._adapters.add(name)
+            self._desk.adapters.add(name)
         return JSONResponse({"status": "ok"})
 
     async def unload_adapter(self, request: Request) -> Response:
-        """``{lora_name}``."""
+        """``{lora_name}``; answers that it is giving end with an error."""
         name = (await _order(request, "lora_name"))["lora_name"]
-        self._known(name)
-        self._adapters.discard(name)
-        await self._scheduler.call(lambda: self._base.unload_adapter(name))
+        self._desk.check_known(name)
+        self._desk.adapters.discard(name)
+        gone = RequestError(
+            404, f"adapter {name!r} was unloaded", param="model", code="model_not_found"
+        )
+
+        def unload() -> None:
+            self._scheduler.end_adapter(name, gone)
+            self._base.unload_adapter(name)
+
+        await self._scheduler.call(unload)
         return JSONResponse({"status": "ok"})
 
     async def chat(self, request: Request) -> Response:
         """``POST /v1/chat/completions``."""
         chat = ChatRequest.parse(await request.body())
-        answer = _Answer(chat, await self._submit(chat))
-        if chat.stream:
-            return EventStream(answer.events(), answer.close, {})
-        try:
-            body = await unless_gone(request, answer.whole())
-        finally:
-            await answer.close()
-        return Response(status_code=499) if body is None else JSONResponse(body)
+        answer = await self._desk.chat(chat, _public_name(request, chat.model))
+        return await _answered(request, answer, bool(chat.stream))
 
-    async def _submit(self, chat: ChatRequest) -> Job:
-        if chat.model != BASE_NAME:
-            self._known(chat.model)
-        # A long prompt takes a while to render; other requests must not wait for it.
-        prompt = await asyncio.to_thread(self._base.prompt_ids, chat.conversation())
-        room = self._base.context_length - len(prompt)
-        settings = chat.generation(room)
-        choices = None
-        if settings.choices:
-            choices = await asyncio.to_thread(self._base.choices, settings.choices)
-        if room < (choices.longest if choices else 1):
-            raise RequestError(
-                400,
-                f"the messages take {len(prompt)} tokens and leave no room for an answer in this"
-                f" model's context of {self._base.context_length}",
-                param="messages",
-                code="context_length_exceeded",
-            )
-        job = Job(
-            prompt=prompt,
-            settings=settings,
-            adapter=None if chat.model == BASE_NAME else chat.model,
-            loop=asyncio.get_running_loop(),
-            choices=choices,
-        )
-        self._scheduler.submit(job)
-        return job
+    async def complete(self, request: Request) -> Response:
+        """``POST /v1/completions``."""
+        asked = CompletionRequest.parse(await request.body())
+        answer = await self._desk.complete(asked, _public_name(request, asked.model))
+        return await _answered(request, answer, bool(asked.stream))
 
-    def _known(self, name: str) -> None:
-        if name not in self._adapters:
-            raise RequestError(
-                404, f"no adapter {name!r} is loaded", param="model", code="model_not_found"
-            )
+    async def embed(self, request: Request) -> Response:
+        """``POST /v1/embeddings``."""
+        asked = EmbeddingRequest.parse(await request.body())
+        work = self._desk.embed(asked, _public_name(request, asked.model))
+        body = await unless_gone(request, work)
+        return _nobody() if body is None else JSONResponse(body)
+
+    async def tokenize(self, request: Request) -> Response:
+        """``POST /tokenize``."""
+        return JSONResponse(await self._desk.tokenize(TokenizeRequest.parse(await request.body())))
 
 
-class _Answer:
-    """The reply to one request while it is made."""
+async def _answered(request: Request, answer: Answer, stream: bool) -> Response:
+    if stream:
+        return ByteStream(answer.events(), answer.close, {})
+    try:
+        body = await unless_gone(request, answer.whole())
+    finally:
+        await answer.close()
+    return _nobody() if body is None else JSONResponse(body)
 
-    def __init__(self, chat: ChatRequest, job: Job) -> None:
-        self._chat = chat
-        self._job = job
-        self._writer = ReplyWriter(secrets.token_hex(12), chat.model)
 
-    async def whole(self) -> dict[str, Any]:
-        """The reply in one piece."""
-        texts: list[str] = []
-        while True:
-            piece = await self._next()
-            texts.append(piece.text)
-            if piece.finish_reason is not None:
-                counts = usage(len(self._job.prompt), piece.completion_tokens)
-                return self._writer.whole("".join(texts), piece.finish_reason, counts)
+def _nobody() -> Response:
+    """For a client that has gone."""
+    return Response(status_code=499)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
-        """The reply in chunks; a failure on the way is a last event with an ``error``."""
-        yield self._writer.chunk({"role": "assistant", "content": ""})
-        piece = Piece("")
-        while piece.finish_reason is None:
-            try:
-                piece = await self._next()
-            except RequestError as error:
-                yield error.body()
-                return
-            if piece.text:
-                yield self._writer.chunk({"content": piece.text})
-        yield self._writer.chunk({}, piece.finish_reason)
-        options = self._chat.stream_options
-        if options is not None and options.include_usage:
-            counts = usage(len(self._job.prompt), piece.completion_tokens)
-            yield self._writer.usage_chunk(counts)
 
-    async def close(self) -> None:
-        """Stop generating, if that is still going on."""
-        self._job.cancelled.set()
-
-    async def _next(self) -> Piece:
-        piece = await self._job.pieces.get()
-        if isinstance(piece, Exception):
-            raise piece
-        return piece
+def _public_name(request: Request, model: str) -> str:
+    """The model as the client calls it; escaped, since names may be in any script."""
+    given = request.headers.get(PUBLIC_NAME)
+    return model if given is None else given.encode("latin-1").decode("unicode_escape")
 
 
 async def _order(request: Request, *names: str) -> dict[str, str]:
@@ -186,9 +123,15 @@ async def _order(request: Request, *names: str) -> dict[str, str]:
         raise RequestError(400, f"the body must be JSON with {', '.join(names)}") from None
 
 
-def engine_app(base: ServedBase, token: str) -> Starlette:
-    """The application; every route wants the token."""
-    routes = EngineRoutes(base)
+def engine_app(base: ServedBase, token: str, fingerprint: str = "fp_unknown") -> Starlette:
+    """The application; every route wants the token.
+
+    Args:
+        base: what answers.
+        token: known to the gateway only.
+        fingerprint: of the base's weights and renderer, for replies.
+    """
+    routes = EngineRoutes(base, fingerprint)
     expected = hashlib.sha256(f"Bearer {token}".encode()).digest()
 
     def guarded(
@@ -205,7 +148,10 @@ def engine_app(base: ServedBase, token: str) -> Starlette:
     return Starlette(
         routes=[
             Route("/health", guarded(routes.health)),
+            Route("/tokenize", guarded(routes.tokenize), methods=["POST"]),
             Route("/v1/chat/completions", guarded(routes.chat), methods=["POST"]),
+            Route("/v1/completions", guarded(routes.complete), methods=["POST"]),
+            Route("/v1/embeddings", guarded(routes.embed), methods=["POST"]),
             Route("/v1/load_lora_adapter", guarded(routes.load_adapter), methods=["POST"]),
             Route("/v1/unload_lora_adapter", guarded(routes.unload_adapter), methods=["POST"]),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ class RequestError(TunewrightError):
         status: the HTTP status.
         type, param, code: as in OpenAI's error object.
         retry_after: seconds after which the same request may succeed, or None.
+        should_retry: False where OpenAI's client would ask again in vain.
     """
 
     def __init__(
@@ -24,14 +26,17 @@ class RequestError(TunewrightError):
         *,
         param: str | None = None,
         code: str | None = None,
+        kind: str | None = None,
         retry_after: int | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.type = _error_type(status)
+        self.type = kind or _error_type(status)
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.should_retry = should_retry
 
     def body(self) -> dict[str, Any]:
         """The error in OpenAI's shape."""
@@ -56,47 +61,50 @@ def _encodable(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
-    """Token counts of one reply."""
-    return {
+def usage(
+    prompt_tokens: int, completion_tokens: int, cached_tokens: int | None = None
+) -> dict[str, Any]:
+    """Token counts of one reply; ``cached_tokens`` of the prompt did not have to be read."""
+    counts: dict[str, Any] = {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
+    if cached_tokens is not None:
+        counts["prompt_tokens_details"] = {"cached_tokens": cached_tokens, "audio_tokens": 0}
+    return counts
 
 
 class ReplyWriter:
-    """Writes the reply to one request, whole or in chunks, under one id and time."""
+    """Writes the reply to one request, whole or in chunks, under one id and time.
 
-    def __init__(self, reply_id: str, model: str) -> None:
-        self.common = {"id": f"chatcmpl-{reply_id}", "created": int(time.time()), "model": model}
+    Args:
+        prefix: of the id.
+        kind, chunk_kind: the names of a whole reply's and a chunk's shape.
+        model: as the client knows it.
+        fingerprint: of what answers; the same request may get another answer where it differs.
+    """
 
-    def whole(self, text: str, finish_reason: str, counts: dict[str, int]) -> dict[str, Any]:
-        """A ``chat.completion``."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {
-            "index": 0,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": finish_reason,
+    def __init__(
+        self, prefix: str, kind: str, chunk_kind: str, model: str, fingerprint: str
+    ) -> None:
+        self._kind = kind
+        self._chunk_kind = chunk_kind
+        self._common = {
+            "id": f"{prefix}-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": fingerprint,
         }
-        return {
-            **self.common,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": counts,
-        }
 
-    def chunk(self, delta: dict[str, str], finish_reason: str | None = None) -> dict[str, Any]:
-        """A ``chat.completion.chunk`` that carries a piece of the answer."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return {**self.common, "object": "chat.completion.chunk", "choices": [choice]}
+    def whole(self, choices: list[dict[str, Any]], counts: dict[str, Any]) -> dict[str, Any]:
+        """The whole reply."""
+        return {**self._common, "object": self._kind, "choices": choices, "usage": counts}
 
-    def usage_chunk(self, counts: dict[str, int]) -> dict[str, Any]:
+    def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A chunk that carries a piece of one answer."""
+        return {**self._common, "object": self._chunk_kind, "choices": [choice]}
+
+    def usage_chunk(self, counts: dict[str, Any]) -> dict[str, Any]:
         """The last chunk, asked for with ``stream_options.include_usage``."""
-        return {
-            **self.common,
-            "object": "chat.completion.chunk",
-            "choices": [],
-            "usage": counts,
-        }
+        return {**self._common, "object": self._chunk_kind, "choices": [], "usage": counts}

@@ -1,7 +1,7 @@
 """One thread that generates for everybody: every turn, each answer grows by one token.
 
-Requests join between turns and leave when they end or their client hangs up (continuous
-batching: Yu et al. 2022, Orca). Those with the same adapter share a batch; adapters take turns.
+Answers join between turns and leave when they end or their client hangs up (continuous batching:
+Yu et al. 2022, Orca). Those that can share a forward pass form a group; groups take turns.
 """
 
 from __future__ import annotations
@@ -12,92 +12,69 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import TunewrightError
 from tunewright.deployment.replies import RequestError
-
-if TYPE_CHECKING:
-    from tunewright.model.choices import Choices  # loads torch, which this module needs not
+from tunewright.deployment.rows import Job, Post, Row
 
 T = TypeVar("T")
-MAX_ROWS = 16
-# Reading prompts stops the answers that are under way, so one turn reads about so much.
-_MAX_PROMPT_TOKENS = 8192
+MAX_ROWS = 128
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A piece of one answer; the last one says why it ended and how long it was.
-
-    Attributes:
-        text: what was added; may be empty.
-        finish_reason: ``stop`` or ``length`` in the last piece, else None.
-        completion_tokens: tokens generated so far, the end token included.
-    """
-
-    text: str
-    finish_reason: str | None = None
-    completion_tokens: int = 0
-
-
-@dataclass(eq=False)
-class Job:
-    """One request: the prompt's token ids, how to answer, and where the pieces go.
-
-    ``choices`` are the texts that the answer may be, where it is held to some.
-    """
-
-    prompt: list[int]
-    settings: GenerationConfig
-    adapter: str | None
-    loop: asyncio.AbstractEventLoop
-    choices: Choices | None = None
-    pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def send(self, piece: Piece | Exception) -> None:
-        """Hand a piece to the request's event loop, from any thread."""
-        if not self.cancelled.is_set():
-            self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
-
-
 class Group(Protocol):
-    """Jobs with one adapter that are answered in one batch."""
+    """Rows that are answered together."""
 
     @property
-    def jobs(self) -> Sequence[Job]:
+    def rows(self) -> Sequence[Row]:
         """Those that have not ended."""
         ...
 
-    def turn(self, fresh: Sequence[Job]) -> None:
-        """Let the fresh jobs join, drop cancelled ones, and send every job its next piece."""
+    def turn(self, fresh: Sequence[Row], post: Post) -> Sequence[Row]:
+        """Let the fresh rows join, drop those that are over, and let the others grow by a token.
+
+        Returns:
+            Rows that had to leave for want of memory, to be tried again later, as they are.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, after a failure."""
         ...
 
 
 class Scheduler:
-    """Runs jobs on its own thread, and calls in between.
+    """Runs rows on its own thread, and calls in between.
 
     Args:
-        open_group: makes the group of an adapter; None is the bare base.
+        open_group: makes the group of a key.
+        key: which group an adapter's rows belong to; None is the bare base.
+        most: rows that run at a time.
     """
 
-    def __init__(self, open_group: Callable[[str | None], Group]) -> None:
+    def __init__(
+        self,
+        open_group: Callable[[str | None], Group],
+        key: Callable[[str | None], str | None] = lambda adapter: adapter,
+        most: int = MAX_ROWS,
+    ) -> None:
         self._open_group = open_group
-        self._waiting: deque[Job] = deque()
+        self._key = key
+        self._most = most
+        self._waiting: deque[Row] = deque()
         self._calls: deque[Callable[[], None]] = deque()
         self._groups: dict[str | None, Group] = {}
         self._running = 0
+        self._crowd: int | None = None
+        self._post = Post()
         self._wake = threading.Condition()
         threading.Thread(target=self._run, name="generation", daemon=True).start()
 
     def submit(self, job: Job) -> None:
-        """Queue a job."""
+        """Queue a job's rows."""
         with self._wake:
-            self._waiting.append(job)
+            self._waiting.extend(job.rows)
             self._wake.notify()
 
     async def call(self, work: Callable[[], T]) -> T:
@@ -117,10 +94,19 @@ class Scheduler:
             self._wake.notify()
         return await asyncio.wrap_future(done)
 
-    def counts(self) -> dict[str, int]:
-        """``{running, waiting}``: jobs whose client still listens."""
+    def end_adapter(self, adapter: str, error: RequestError) -> None:
+        """End every answer of an adapter; to be called on the generating thread."""
         with self._wake:
-            waiting = sum(not job.cancelled.is_set() for job in self._waiting)
+            rows = list(self._waiting)
+        rows += [row for group in self._groups.values() for row in group.rows]
+        for row in rows:
+            if row.job.adapter == adapter:
+                self._post.error(row.job, error)
+
+    def counts(self) -> dict[str, int]:
+        """``{running, waiting}``: answers whose client still listens."""
+        with self._wake:
+            waiting = sum(not row.over for row in self._waiting)
             return {"running": self._running, "waiting": waiting}
 
     def _run(self) -> None:
@@ -129,47 +115,62 @@ class Scheduler:
                 while not (self._waiting or self._calls or self._groups):
                     self._wake.wait()
                 calls, self._calls = self._calls, deque()
-                fresh = self._admissible()
             for call in calls:
                 call()
-            for adapter in list({**self._groups, **fresh}):
-                self._turn(adapter, fresh.get(adapter, []))
+            self._post.send()
             with self._wake:
-                self._running = sum(len(group.jobs) for group in self._groups.values())
+                fresh = self._admissible()
+            back: list[Row] = []
+            for key in list({**self._groups, **fresh}):
+                back += self._turn(key, fresh.get(key, []))
+            self._post.send()
+            with self._wake:
+                self._waiting.extendleft(reversed(back))
+                self._running = sum(len(group.rows) for group in self._groups.values())
+                if back:
+                    self._crowd = self._running
 
-    def _admissible(self) -> dict[str | None, list[Job]]:
-        """Waiting jobs that may join now, first come first served, by adapter."""
-        free = MAX_ROWS - sum(len(group.jobs) for group in self._groups.values())
-        budget = _MAX_PROMPT_TOKENS
-        fresh: dict[str | None, list[Job]] = defaultdict(list)
-        while self._waiting and free > 0 and budget > 0:
-            job = self._waiting.popleft()
-            if not job.cancelled.is_set():
-                fresh[job.adapter].append(job)
+    def _admissible(self) -> dict[str | None, list[Row]]:
+        """Waiting rows that may join now, first come first served, by group."""
+        free = self._most - sum(len(group.rows) for group in self._groups.values())
+        fresh: dict[str | None, list[Row]] = defaultdict(list)
+        # Who left for want of memory comes back when somebody else has ended.
+        if self._crowd is not None and self._groups and self._running >= self._crowd:
+            return fresh
+        self._crowd = None
+        while self._waiting and free > 0:
+            row = self._waiting.popleft()
+            if not row.over:
+                fresh[self._key(row.job.adapter)].append(row)
                 free -= 1
-                budget -= len(job.prompt)
         return fresh
 
-    def _turn(self, adapter: str | None, fresh: list[Job]) -> None:
-        jobs = list(fresh)
+    def _turn(self, key: str | None, fresh: list[Row]) -> Sequence[Row]:
+        rows = list(fresh)
+        group = self._groups.get(key)
+        back: Sequence[Row] = ()
         try:
-            group = self._groups.get(adapter) or self._open_group(adapter)
-            jobs += group.jobs
-            group.turn(fresh)
+            group = group or self._open_group(key)
+            rows += group.rows
+            back = group.turn(fresh, self._post)
         except TunewrightError as error:
-            self._groups.pop(adapter, None)
             refusal = error if isinstance(error, RequestError) else RequestError(400, str(error))
-            _fail(jobs, refusal)
+            self._fail(key, group, rows, refusal)
         except Exception:  # noqa: BLE001 - one bad batch must not end the thread
-            self._groups.pop(adapter, None)
             _log.exception("generation failed")
-            _fail(jobs, RequestError(500, "generation failed; the engine's log says why"))
+            refusal = RequestError(500, "generation failed; the engine's log says why")
+            self._fail(key, group, rows, refusal)
         else:
-            self._groups[adapter] = group
-            if not group.jobs:
-                del self._groups[adapter]
+            self._groups[key] = group
+            if not group.rows:
+                del self._groups[key]
+        return back
 
-
-def _fail(jobs: Sequence[Job], error: RequestError) -> None:
-    for job in jobs:
-        job.send(error)
+    def _fail(
+        self, key: str | None, group: Group | None, rows: Sequence[Row], error: RequestError
+    ) -> None:
+        self._groups.pop(key, None)
+        if group is not None:
+            group.close()
+        for row in rows:
+            self._post.error(row.job, error)

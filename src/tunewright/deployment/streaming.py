@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 DONE = "[DONE]"
+DONE_LINE = f"data: {DONE}\n\n".encode()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
@@ -36,20 +37,28 @@ async def _disconnect(request: Request) -> None:
         pass
 
 
-class EventStream(StreamingResponse):
-    """Server-sent events; ``close`` is called however the response ends, even unstarted.
+def event_lines(events: Iterable[Mapping[str, Any]]) -> bytes:
+    """Server-sent events as they go over the wire."""
+    return b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in events)
 
-    After an event with an ``error`` the stream ends without ``[DONE]``, as OpenAI's does.
+
+class ByteStream(StreamingResponse):
+    """Server-sent events as they go over the wire, one or several at a time.
+
+    Args:
+        lines: the events.
+        close: called however the response ends, even unstarted.
+        headers: of the response.
     """
 
     def __init__(
         self,
-        events: AsyncIterator[dict[str, Any]],
+        lines: AsyncIterator[bytes],
         close: Callable[[], Awaitable[None]],
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(
-            _lines(events),
+            lines,
             media_type="text/event-stream",
             headers={**headers, "Cache-Control": "no-cache"},
         )
@@ -63,10 +72,30 @@ class EventStream(StreamingResponse):
             await self._close()
 
 
-async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+class EventStream(ByteStream):
+    """Server-sent events from JSON objects.
+
+    After an event with an ``error`` the stream ends without ``[DONE]``, as OpenAI's does.
+
+    Args:
+        events: the objects.
+        close: called however the response ends, even unstarted.
+        headers: of the response.
+    """
+
+    def __init__(
+        self,
+        events: AsyncIterator[dict[str, Any]],
+        close: Callable[[], Awaitable[None]],
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(_lines(events), close, headers)
+
+
+async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     failed = False
     async for event in events:
         failed = "error" in event
-        yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n"
+        yield event_lines([event])
     if not failed:
-        yield f"data: {DONE}\n\n"
+        yield DONE_LINE

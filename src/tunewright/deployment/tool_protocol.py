@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     WithJsonSchema,
@@ -19,6 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from tunewright.core.messages import ToolCall
+from tunewright.deployment.bodies import Strict
 
 MAX_TOOLS = 128
 _NAME_LENGTH = 256
@@ -70,11 +69,48 @@ Tool = Annotated[dict[str, Any], BeforeValidator(_function), WithJsonSchema(_TOO
 Tools = Annotated[list[Tool], Field(max_length=MAX_TOOLS)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+def _tool_choice(value: Any) -> str | dict[str, Any]:
+    """A word, or ``{"type": "function", "function": {"name": …}}``."""
+    if isinstance(value, str) and value in _CHOICES:
+        return value
+    named = isinstance(value, dict) and value.get("type") == "function" and len(value) == 2
+    function = value.get("function") if named else None
+    if not (
+        isinstance(function, dict)
+        and set(function) == {"name"}
+        and isinstance(function["name"], str)
+    ):
+        problem = "expected {words} or {{'type': 'function', 'function': {{'name': …}}}}"
+        raise PydanticCustomError("tool", problem.format(words=", ".join(_CHOICES)))
+    return {"type": "function", "function": {"name": function["name"]}}
 
 
-class CalledFunction(_Strict):
+_CHOICES = ("none", "auto", "required")
+_CHOICE_SCHEMA = {
+    "anyOf": [
+        {"enum": list(_CHOICES)},
+        {
+            "type": "object",
+            "properties": {
+                "type": {"const": "function"},
+                "function": {
+                    "type": "object",
+                    "properties": {"name": {"type": "string"}},
+                    "required": ["name"],
+                    "additionalProperties": False,
+                },
+            },
+            "required": ["type", "function"],
+            "additionalProperties": False,
+        },
+    ]
+}
+ToolChoice = Annotated[
+    str | dict[str, Any], BeforeValidator(_tool_choice), WithJsonSchema(_CHOICE_SCHEMA)
+]
+
+
+class CalledFunction(Strict):
     """A function and the arguments that it is called with."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=_NAME_LENGTH)]
@@ -82,7 +118,7 @@ class CalledFunction(_Strict):
     """A JSON object as text."""
 
 
-class RequestedCall(_Strict):
+class RequestedCall(Strict):
     """A call that an assistant's message makes."""
 
     id: Annotated[str, StringConstraints(min_length=1, max_length=_NAME_LENGTH)]

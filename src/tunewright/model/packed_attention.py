@@ -47,11 +47,15 @@ def attention(
         attention_mask: boolean (batch, 1, seq, kv_seq), or None for causal.
         options: ``cu_seqlens`` (documents + 1,) int32, the boundaries of packed documents
             beginning with 0 and ending with seq, best kept on the CPU, since every layer reads
-            them there; ``scaling``, ``dropout``, ``sliding_window`` as transformers passes them.
+            them there; ``scaling``, ``dropout``, ``sliding_window`` as transformers passes them;
+            ``kv_pass``, a pass over a key-value cache in blocks, which then attends itself.
 
     Returns:
         The output (batch, seq, heads, head_dim) and None for the weights.
     """
+    cached = options.pop("kv_pass", None)
+    if cached is not None:
+        return cached.attention(module, query, key, value, options), None
     bounds = options.pop("cu_seqlens", None)
     prefix = prefix_of(module, key)
     if bounds is None:
