@@ -21,16 +21,6 @@ class Question:
     slice: str | None
     group: str
 
-    @property
-    def answered(self) -> Conversation:
-        """The question with its reference as the answer, and nothing else to be learned."""
-        asked = tuple(
-            turn.model_copy(update={"weight": 0}) if turn.role == "assistant" else turn
-            for turn in self.prompt.messages
-        )
-        answer = Message(role="assistant", content=self.reference)
-        return Conversation(messages=(*asked, answer), tools=self.prompt.tools)
-
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -55,6 +45,16 @@ def question_of(row: Row, id: str) -> Question:
     """A dataset row as a question; its final assistant turn is the reference."""
     talk = row.conversation
     return Question(id, talk.prompt(), talk.answer or "", row.slice, row.group)
+
+
+def answered(prompt: Conversation, answer: str) -> Conversation:
+    """A prompt with its answer, which alone counts: turns before it have weight 0."""
+    asked = tuple(
+        turn.model_copy(update={"weight": 0}) if turn.role == "assistant" else turn
+        for turn in prompt.messages
+    )
+    said = Message(role="assistant", content=answer)
+    return Conversation(messages=(*asked, said), tools=prompt.tools)
 
 
 def in_words(row: Row) -> bool:

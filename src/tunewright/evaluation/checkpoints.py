@@ -166,7 +166,7 @@ def promote(store: Store, run: Run, step: int) -> Model:
     with store.stage(Model, model.id) as folder:
         shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
     store.add(model)
-    return model
+    return store.get(Model, model.id)
 
 
 def _published(store: Store, run: Run) -> Model | None:

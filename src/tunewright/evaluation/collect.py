@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.events import Event, Listener
 from tunewright.core.store import Store
-from tunewright.evaluation.answers import Question
+from tunewright.evaluation.answers import Question, answered
 from tunewright.evaluation.responders.base import Likely, Responder, Said
 from tunewright.evaluation.responders.cache import AnswerCache, answer_key, likelihood_key
 from tunewright.evaluation.responders.local import Local
@@ -76,7 +76,7 @@ class Collector:
             self._ask([batch for batch in batches if batch.how == how], how)
         for batch in batches:
             if batch.weighed and isinstance(self._responder, Local):
-                self.found.likely[batch.name] = self._weigh(self._responder, batch.questions)
+                self.found.likely[batch.name] = self._weigh(self._responder, batch)
         return self.found
 
     def _ask(self, batches: Sequence[Batch], how: GenerationConfig) -> None:
@@ -105,8 +105,11 @@ class Collector:
             count = len(batch.questions)
             self.found.said[batch.name], said = said[:count], said[count:]
 
-    def _weigh(self, responder: Local, questions: Sequence[Question]) -> list[Likely]:
-        rows = [question.answered for question in questions]
+    def _weigh(self, responder: Local, batch: Batch) -> list[Likely]:
+        room = batch.how.max_new_tokens
+        rows = [
+            answered(responder.prompt(one.prompt, room), one.reference) for one in batch.questions
+        ]
         keys = [likelihood_key(row) for row in rows]
         missing = [n for n, key in enumerate(keys) if self._cache.get(key) is None]
 

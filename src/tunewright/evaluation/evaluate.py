@@ -70,7 +70,7 @@ def evaluate(
         EndpointError: an endpoint stopped answering; what it answered is kept.
     """
     choice = short_list(store, config.checkpoints) if config.checkpoints else None
-    config = choosing(config, choice) if choice else config
+    asked, config = config, choosing(config, choice) if choice else config
     _refuse_twins(config.models)
     dataset = store.get(Dataset, config.dataset)
     _refuse_other_rows(dataset)
@@ -79,7 +79,7 @@ def evaluate(
     results = questioning.results()
     texts = Texts(store.settings.language)
     gates, promoted = _judged(questioning, results, choice, overlap, texts)
-    record = _record(questioning, results, gates, promoted)
+    record = _record(asked, questioning, results, gates, promoted)
     with store.stage(Evaluation, record.id) as folder:
         _write_all(folder, results)
         origins = questioning.origins
@@ -158,6 +158,7 @@ def _judged(
 
 
 def _record(
+    asked: EvaluateConfig,
     questioning: Questioning,
     results: Results,
     gates: Sequence[Gate],
@@ -171,7 +172,7 @@ def _record(
         version=__version__,
         dataset=dataset.id,
         models=config.models,
-        config=config.json_dict(),
+        config=asked.json_dict(),
         scores=results.scores(),
         deltas=results.field_of("delta"),
         intervals=results.field_of("interval"),

@@ -39,7 +39,7 @@ def shown(metric: Metric, value: float | None) -> str:
     """A score as people read it: a share as a percentage, anything else as a number."""
     if value is None or not math.isfinite(value):
         return "–"
-    return percent(value) if metric.share else f"{value:.3g}" if value < 10 else f"{value:,.1f}"
+    return percent(value) if metric.share else number(value)
 
 
 def difference(metric: Metric, value: float, texts: Texts) -> str:
@@ -52,7 +52,14 @@ def difference(metric: Metric, value: float, texts: Texts) -> str:
 def signed(value: float) -> str:
     """``+1.25``, ``−0.5``."""
     sign = "+" if value > 0 else "−" if value < 0 else ""
-    return f"{sign}{abs(value):.3g}"
+    return f"{sign}{number(abs(value))}"
+
+
+def number(value: float) -> str:
+    """A number with about three digits that mean something: ``1.04``, ``52.3``, ``22,210``."""
+    if value < 10:
+        return f"{value:.3g}"
+    return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 def p_text(p: float) -> str:
@@ -64,12 +71,12 @@ def score_text(metric: str, value: float | None) -> str:
     """A score for terminals, by its metric's name; scorers of the user's own give shares."""
     if value is None:
         return "–"
-    return f"{100 * value:.1f} %" if _is_share(metric) else f"{value:.3g}"
+    return f"{100 * value:.1f} %" if _is_share(metric) else number(value)
 
 
 def delta_text(metric: str, value: float) -> str:
     """A difference for terminals, with its sign: points of shares, else in the metric's unit."""
-    return f"{100 * value:+.1f}" if _is_share(metric) else f"{value:+.3g}"
+    return f"{100 * value:+.1f}" if _is_share(metric) else signed(value)
 
 
 def _is_share(metric: str) -> bool:

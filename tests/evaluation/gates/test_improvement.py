@@ -1,3 +1,5 @@
+"""Improvement, forgetting, stopping and the verdict, on made outcomes."""
+
 from __future__ import annotations
 
 from typing import Any
