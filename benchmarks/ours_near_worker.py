@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tunewright.data.checks.minhash import clusters
-from tunewright.data.normal import near_key
+from tunewright.data.checks.clusters import clusters
+from tunewright.data.keys import near_keys
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
     texts = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
     planted = int(sys.argv[2])
     started = time.perf_counter()
-    keys = pl.Series([near_key(text) for text in texts], dtype=pl.String)
+    keys = pl.Series(near_keys(texts), dtype=pl.String)
     first = clusters(keys, 0.8).first
     seconds = time.perf_counter() - started
     found = int((np.bincount(first)[first] > 1)[-planted:].sum())

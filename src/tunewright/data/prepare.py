@@ -6,7 +6,7 @@ import gc
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,6 @@ from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.rendering import Renderer
 
 _NAME = re.compile(r"[\w][\w.-]{0,63}")
-_RUN = 256
-Lines = Mapping[Split, Sequence[bytes]]
-"""The rows of each split as they are written, some at a time."""
 _RESERVED = re.compile(r"latest|(ds|run|mdl|ev)_[0-9a-f]*")
 
 
@@ -72,11 +69,10 @@ def _made(config: PrepareConfig, store: Store, listen: Listener) -> tuple[Datase
     """The record, and whether it is new and its folder written; frees all rows on its return."""
     name, base, renderer = _start(config, store)
     prepared = _prepared(config, store, renderer, listen, as_recommended)
-    lines = _lines(prepared)
-    record = _record(name, config, base, prepared, lines, renderer)
+    record = _record(name, config, base, prepared, renderer)
     known = store.find(Dataset, record.id)
     if known is None:
-        _write(record, prepared, lines, renderer, store)
+        _write(record, prepared, renderer, store)
     return known or record, known is None
 
 
@@ -96,7 +92,7 @@ def rehearse(
     name, base, renderer = _start(config, store)
     with uncollected():
         prepared = _prepared(config, store, renderer, listen, choose)
-        record = _record(name, config, base, prepared, _lines(prepared), renderer)
+        record = _record(name, config, base, prepared, renderer)
         return record, build_report(record, prepared, renderer)
 
 
@@ -247,26 +243,11 @@ def _name(config: PrepareConfig) -> str:
     return config.name
 
 
-def _lines(prepared: Prepared) -> Lines:
-    """Every row's line, in runs: each bytes object of its own takes ten times its size."""
-    return {split: [*_runs(prepared.splits[split])] for split in SPLITS}
-
-
-def _runs(drafts: list[Draft]) -> Iterator[bytes]:
-    for first in range(0, len(drafts), _RUN):
-        yield b"".join([draft.line() for draft in drafts[first : first + _RUN]])
-
-
 def _record(
-    name: str,
-    config: PrepareConfig,
-    base: Base,
-    prepared: Prepared,
-    lines: Lines,
-    renderer: Renderer,
+    name: str, config: PrepareConfig, base: Base, prepared: Prepared, renderer: Renderer
 ) -> Dataset:
     collection, splits = prepared.collection, prepared.splits
-    content = _content_digest(name, config, lines, renderer)
+    content = _content_digest(name, config, splits, renderer)
     mixed = sum(draft.origin == "general" for draft in splits["train"])
     dropped = collection.counts()
     kept = {(draft.file, draft.number) for draft, _ in prepared.kept}
@@ -302,7 +283,9 @@ def _labels(kept: list[Draft]) -> tuple[str, ...]:
     return tuple(found) if len(found) <= MOST_CHOICES else ()
 
 
-def _content_digest(name: str, config: PrepareConfig, lines: Lines, renderer: Renderer) -> str:
+def _content_digest(
+    name: str, config: PrepareConfig, splits: dict[Split, list[Draft]], renderer: Renderer
+) -> str:
     """Equal for equal rows under equal options, wherever the files lie and whatever they weigh."""
     names = display_names(config.files + config.test_files)
     options: dict[str, Any] = {
@@ -315,20 +298,18 @@ def _content_digest(name: str, config: PrepareConfig, lines: Lines, renderer: Re
     rows = hashlib.sha256()
     for split in SPLITS:
         rows.update(split.encode())
-        for run in lines[split]:
-            rows.update(run)
+        for draft in splits[split]:
+            rows.update(draft.line())
     return digest({"config": options, "rows": rows.hexdigest()})
 
 
-def _write(
-    record: Dataset, prepared: Prepared, lines: Lines, renderer: Renderer, store: Store
-) -> None:
+def _write(record: Dataset, prepared: Prepared, renderer: Renderer, store: Store) -> None:
     report = build_report(record, prepared, renderer)
     page = render_html(report, store.settings.language)
     with store.stage(Dataset, record.id) as folder:
         for split in SPLITS:
             with open(folder / f"{split}.jsonl", "wb") as file:
-                file.writelines(lines[split])
+                file.writelines(draft.line() for draft in prepared.splits[split])
         dropped = (row.json_dict() for row in prepared.collection.dropped)
         _write_lines(folder / "dropped.jsonl", dropped)
         changed = (row.json_dict() for row in prepared.collection.changed)

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tunewright.data.checks.clusters import clusters
 from tunewright.data.checks.minhash import (
     PERMUTATIONS,
     bands_for,
     batches,
     candidates,
-    clusters,
     cross_candidates,
     signatures,
     similarities,
@@ -85,7 +85,9 @@ def test_nearly_all_near_pairs_are_candidates(
 ) -> None:
     keys = texts(make, seed)
     wanted = all_near(keys, threshold)
-    found = {tuple(pair) for band in candidates(keys, threshold) for pair in band.tolist()}
+    found = {
+        tuple(pair) for band in candidates(pl.Series(keys), threshold) for pair in band.tolist()
+    }
     assert len(wanted) > 5
     assert len(wanted & found) >= 0.97 * len(wanted)
     assert len(found) < 0.1 * len(keys) ** 2
@@ -119,7 +121,7 @@ def test_similarity_is_exact(seed: int) -> None:
 def test_estimates_from_signatures_are_unbiased() -> None:
     draw = random.Random(7)
     keys = texts(chinese, 7, 300)
-    made = signatures(keys, bands_for(0.8))
+    made = signatures(pl.Series(keys), bands_for(0.8))
     errors = []
     for _ in range(2000):
         one, other = draw.sample(range(len(keys)), 2)
@@ -148,7 +150,7 @@ def test_no_text_and_one_text() -> None:
 def test_very_many_alike_give_few_pairs_and_one_cluster() -> None:
     frame = "您好我的订单什么时候可以发货呢请尽快帮忙查询一下谢谢您的帮助祝工作顺利"
     keys = [frame + chr(0x4E00 + place) for place in range(3000)]
-    bands = list(candidates(keys, 0.8))
+    bands = list(candidates(pl.Series(keys), 0.8))
     assert max(map(len, bands)) < 10 * len(keys)
     assert set(clusters(pl.Series(keys), 0.8).first.tolist()) == {0}
 
@@ -156,7 +158,7 @@ def test_very_many_alike_give_few_pairs_and_one_cluster() -> None:
 def test_only_texts_within_the_same_number_are_compared() -> None:
     keys = ["合同到期公司不续签怎么赔偿", "合同到期公司不续签怎么赔偿呢"] * 2
     within = np.array([0, 0, 1, 1])
-    found = {tuple(p) for band in candidates(keys, 0.8, within) for p in band.tolist()}
+    found = {tuple(p) for band in candidates(pl.Series(keys), 0.8, within) for p in band.tolist()}
     assert found == {(0, 1), (2, 3)}
 
 
@@ -187,7 +189,7 @@ def test_two_sets_are_compared_with_each_other(seed: int) -> None:
 
 
 def test_nothing_depends_on_the_process() -> None:
-    made = signatures(["合同到期公司不续签怎么赔偿"], bands_for(0.8))
+    made = signatures(pl.Series(["合同到期公司不续签怎么赔偿"]), bands_for(0.8))
     assert made.sketch[0, :4].tolist() == [162, 64, 131, 186]
 
 

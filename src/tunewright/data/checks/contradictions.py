@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from tunewright.data.checks.base import Check, Context, Corpus, Drop, Finding, Outcome
+from tunewright.data.checks.clusters import clusters
 from tunewright.data.checks.likeness import prompt_identity, say_the_same, show
-from tunewright.data.checks.minhash import clusters
 from tunewright.data.records import Draft
 
 _VARIED = 0.2

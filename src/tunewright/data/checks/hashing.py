@@ -18,11 +18,22 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 def slices(texts: Sequence[str], size: int = _SLICE) -> Iterator[tuple[int, Sequence[str]]]:
     """Runs of texts of about ``size`` characters, each with the place of its first text."""
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    first, done = 0, 0
-    while first < len(texts):
-        last = min(int(np.searchsorted(ends, done + size)) + 1, len(texts))
+    for first, last in cuts(np.fromiter(map(len, texts), np.int64, len(texts)), size):
         yield first, texts[first:last]
+
+
+def cuts(lengths: Places, size: int) -> Iterator[tuple[int, int]]:
+    """First and last place, exclusive, of runs of texts of about ``size`` characters.
+
+    Args:
+        lengths: characters of each text; (texts,).
+        size: characters.
+    """
+    ends = np.cumsum(lengths)
+    first, done = 0, 0
+    while first < ends.size:
+        last = min(int(np.searchsorted(ends, done + size)) + 1, ends.size)
+        yield first, last
         first, done = last, int(ends[last - 1])
 
 

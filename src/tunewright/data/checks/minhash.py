@@ -17,14 +17,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tunewright.data.checks.columns import column
 from tunewright.data.checks.hashing import (
     Hashes,
     Places,
     codes_of,
+    cuts,
     distinct,
     mixed,
     perhaps_among,
-    slices,
     starts_of,
     window_hashes,
 )
@@ -149,23 +150,25 @@ class Signatures:
     long: NDArray[np.bool_]
 
 
-def signatures(keys: Sequence[str], bands: Bands) -> Signatures:
+def signatures(keys: pl.Series, bands: Bands) -> Signatures:
     """MinHash signatures of near keys, cut into bands; about 2 µs for thirty characters."""
+    lengths = keys.str.len_chars().to_numpy().astype(np.int64)
     result = Signatures(
         np.zeros((bands.number, len(keys)), np.uint64),
         np.zeros((len(keys), PERMUTATIONS), np.uint8),
-        np.fromiter((len(key) >= SHORTEST for key in keys), np.bool_, len(keys)),
+        lengths >= SHORTEST,
     )
     # numpy lets go of Python's lock, and every slice fills rows of its own.
     with ThreadPoolExecutor(pl.thread_pool_size()) as threads:
-        for _ in threads.map(partial(_sign, result, bands), slices(keys, _SLICE)):
+        for _ in threads.map(partial(_sign, result, bands, keys), cuts(lengths, _SLICE)):
             pass
     return result
 
 
-def _sign(result: Signatures, bands: Bands, part: tuple[int, Sequence[str]]) -> None:
-    """Fill in the rows of one slice of the texts; the slice's first place comes with it."""
-    first, keys = part
+def _sign(result: Signatures, bands: Bands, all_keys: pl.Series, place: tuple[int, int]) -> None:
+    """Fill in the signatures of the texts between two places."""
+    first, last = place
+    keys = all_keys[first:last].to_list()
     codes, starts = codes_of(keys)
     hashes = (window_hashes(codes, GRAM) >> np.uint64(32)).astype(np.uint32)
     rows = np.flatnonzero(result.long[first : first + len(keys)])
@@ -234,9 +237,7 @@ def _band_hashes(minima: NDArray[np.uint32], bands: Bands) -> Hashes:
     return hashes
 
 
-def candidates(
-    keys: Sequence[str], threshold: float, within: Places | None = None
-) -> Iterator[Pairs]:
+def candidates(keys: pl.Series, threshold: float, within: Places | None = None) -> Iterator[Pairs]:
     """Pairs of texts that may be as near as asked, band by band; the same pair may come again.
 
     Texts with equal keys come first. Buckets of very many texts give a number of pairs linear
@@ -248,7 +249,7 @@ def candidates(
         within: only texts with the same number here are compared; (texts,).
     """
     salt = np.zeros(len(keys), np.uint64) if within is None else mixed(within.astype(np.uint64))
-    whole = pl.Series(keys, dtype=pl.String).hash().to_numpy() ^ salt
+    whole = keys.hash().to_numpy() ^ salt
     yield _bucket_pairs(whole, np.arange(len(keys)))
     made = signatures(keys, bands_for(threshold))
     long = np.flatnonzero(made.long)
@@ -271,10 +272,10 @@ def cross_candidates(
         Places in ``keys`` and in ``others``; (pairs, 2). The same pair may come again.
     """
     bands = bands_for(threshold)
-    theirs = signatures(others, bands)
+    theirs = signatures(column("key", others), bands)
     other_long = np.flatnonzero(theirs.long)
     for first in range(0, len(keys), _ROWS):
-        mine = signatures(keys[first : first + _ROWS], bands)
+        mine = signatures(column("key", keys[first : first + _ROWS]), bands)
         long = np.flatnonzero(mine.long)
         for band, other_band in zip(mine.bands, theirs.bands, strict=True):
             pairs = _meetings(band[long], other_band[other_long])
@@ -333,65 +334,3 @@ def _run_pairs(sizes: Places) -> Pairs:
         far = large & (place > first + star + _WINDOW)
         pairs.append(np.stack((first[far] + star, place[far]), axis=1))
     return np.concatenate(pairs)
-
-
-class Clusters(NamedTuple):
-    """Texts that are nearly equal, or that a chain of nearly equal texts joins.
-
-    Attributes:
-        first: for each text the first text of its cluster; (texts,).
-        pairs: confirmed pairs of different keys, at least one for each joint, with their
-            similarity.
-    """
-
-    first: Places
-    pairs: list[tuple[int, int, float]]
-
-
-def clusters(keys: pl.Series, threshold: float) -> Clusters:
-    """Group texts by near-equality of their near keys.
-
-    Args:
-        keys: near keys; (texts,).
-        threshold: Jaccard similarity from which two texts belong together.
-    """
-    table = pl.DataFrame({"key": keys}).with_row_index("row")
-    of_key = table.select(pl.col("row").min().over("key")).to_series().to_numpy().astype(np.int64)
-    distinct = np.flatnonzero(of_key == np.arange(of_key.size))
-    texts = keys.gather(distinct).to_list()
-    parent = np.arange(len(texts))
-    joints: list[tuple[int, int, float]] = []
-    for pairs in candidates(texts, threshold):
-        for batch in batches(texts, pairs[parent[pairs[:, 0]] != parent[pairs[:, 1]]]):
-            apart = batch[parent[batch[:, 0]] != parent[batch[:, 1]]]
-            scores = similarities(texts, apart)
-            near = scores >= threshold
-            for (one, other), score in zip(
-                apart[near].tolist(), scores[near].tolist(), strict=True
-            ):
-                if _join(parent, one, other):
-                    joints.append((int(distinct[one]), int(distinct[other]), score))
-            parent = _flat(parent)
-    place = np.searchsorted(distinct, of_key)
-    return Clusters(distinct[parent[place]], joints)
-
-
-def _root(parent: Places, place: int) -> int:
-    while parent[place] != place:
-        parent[place] = parent[parent[place]]
-        place = int(parent[place])
-    return place
-
-
-def _join(parent: Places, one: int, other: int) -> bool:
-    """Put two clusters together, unless they are one; the first text names the cluster."""
-    low, high = sorted((_root(parent, one), _root(parent, other)))
-    parent[high] = low
-    return low != high
-
-
-def _flat(parent: Places) -> Places:
-    """Every text points at its root."""
-    while not np.array_equal(parent, shorter := parent[parent]):
-        parent = shorter
-    return parent

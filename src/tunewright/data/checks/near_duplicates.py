@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from tunewright.data.checks.base import Check, Context, Corpus, Drop, Finding, Outcome
+from tunewright.data.checks.clusters import Clusters, clusters
+from tunewright.data.checks.columns import column
 from tunewright.data.checks.hashing import Places
 from tunewright.data.checks.likeness import (
     cluster_histogram,
@@ -15,11 +17,9 @@ from tunewright.data.checks.likeness import (
     turning_signs,
 )
 from tunewright.data.checks.minhash import (
-    Clusters,
     Pairs,
     batches,
     candidates,
-    clusters,
     similarities,
 )
 from tunewright.data.keys import near_keys
@@ -81,7 +81,7 @@ def _repeats(
     rows = _Rows(corpus, order, near, same)
     own = np.arange(len(order))
     stays = own.copy()
-    for pairs in candidates(rows.compared, same, within=first[order]):
+    for pairs in candidates(column("key", rows.compared), same, within=first[order]):
         pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
         for batch in batches(rows.compared, pairs[(stays == own)[pairs].all(axis=1)]):
             for one, other in rows.alike(batch[(stays == own)[batch].all(axis=1)]):
