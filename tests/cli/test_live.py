@@ -110,6 +110,21 @@ def test_answers_of_a_model_cannot_touch_the_terminal() -> None:
     assert "\u202e" not in text
 
 
+def test_rewards_stand_where_they_say_more_than_the_loss() -> None:
+    metrics = {"reward": 0.75, "no_spread": 0.1}
+    drawn = step(3, 9)
+    drawn = drawn.model_copy(update={"data": {**drawn.data, "metrics": metrics}})
+    judged = Event(kind="validation", data={"step": 3, "loss": -0.5, "metrics": {"reward": 0.5}})
+    view = TrainingView()
+    view.feed(drawn)
+    view.feed(judged)
+    assert "reward 0.7500" in view.live()[0]
+    assert "loss" not in "".join(view.live())
+    assert view.validation() == "validation reward 0.5000 at step 3"
+    data = {"question": "q", "reference": "", "answer": "a", "finished": True, "reward": 0.25}
+    assert sample_lines(data)[1].strip() == "→ [0.25] a"
+
+
 def test_waiting_stopping_and_requests_are_said() -> None:
     waiting = {
         "reason": "cannot write x: the disk is full",

@@ -14,7 +14,7 @@ from tunewright import jobs
 from tunewright.cli.display import Terminal, seconds, size
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.evaluation import EvaluateConfig
-from tunewright.config.training import TrainConfig
+from tunewright.config.training import REWARDED, TrainConfig
 from tunewright.core.errors import ConfigError
 from tunewright.core.records import Evaluation, Model, Run
 from tunewright.core.store import Store
@@ -52,14 +52,13 @@ def train(common: Common, resume: str | None, values: dict[str, Any]) -> None:
 
 def _print_run(model: Model, run: Run, console: Console) -> None:
     done = run.summary
-    valid = "" if done.get("valid_loss") is None else f", validation {done['valid_loss']:.4f}"
     console.print(f"Model {model.name} (best checkpoint: step {model.step})", markup=False)
     console.print(
         f"  {done['steps']} steps, {done['trained_tokens']:,} tokens at "
         f"{done['tokens_per_second']:.0f} tok/s, first step after "
         f"{seconds(done['first_step_seconds'])}, peak memory {size(done['peak_memory_bytes'])}"
     )
-    console.print(f"  loss: training {done['train_loss']:.4f}{valid}")
+    console.print(f"  {_result(run)}")
     if model.method == "reward":
         console.print("  It gives answers a number; reinforcement learning can use it as a grader.")
         return
@@ -68,6 +67,14 @@ def _print_run(model: Model, run: Run, console: Console) -> None:
         markup=False,
     )
     console.print(f"      tunewright chat {model.name}", markup=False)
+
+
+def _result(run: Run) -> str:
+    """The losses that a run ended with, or the reward of one that learns from rewards."""
+    trained, valid = run.summary["train_loss"], run.summary.get("valid_loss")
+    if valid is not None and run.config["method"] in REWARDED:
+        return f"best validation reward {-valid:.4f}"
+    return f"loss: training {trained:.4f}" + ("" if valid is None else f", validation {valid:.4f}")
 
 
 @click.command(epilog="Example: tunewright evaluate --models nano --models latest")

@@ -200,7 +200,7 @@ class MemoryConfig(StageConfig):
     """full: make activations again instead of keeping them; less memory, a third more time."""
 
 
-_REWARDED = frozenset({"grpo", "rloo"})
+REWARDED = frozenset({"grpo", "rloo"})
 """Methods that raise rewards; their loss does not fall when they learn."""
 # What OpenAI's fine-tuning API calls some options.
 _OPENAI = {
@@ -265,7 +265,7 @@ class TrainConfig(StageConfig):
 
     @model_validator(mode="after")
     def _rates_can_be_told_apart(self) -> Self:
-        if self.optimizer.auto and self.method in _REWARDED:
+        if self.optimizer.auto and self.method in REWARDED:
             raise ValueError(
                 f"optimizer.auto compares losses, which say nothing of method {self.method}; give "
                 "a learning rate, or leave it to be chosen"
