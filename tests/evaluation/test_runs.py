@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from tunewright.cli.main import cli
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import write_rows
@@ -174,7 +176,7 @@ def test_a_forgetful_run_is_caught(home: Store, knowing: Model) -> None:
     record = judged(home, dataset, knowing, forgetful)
     assert record.gates["improvement"]["passed"] is True
     assert record.gates["forgetting"]["passed"] is False
-    assert "--general 1" in record.gates["forgetting"]["prescription"]
+    assert "--mix general=50%" in record.gates["forgetting"]["prescription"]
     assert record.verdict == "fail"
 
 
@@ -223,6 +225,17 @@ def test_the_best_checkpoint_is_chosen_by_its_answers(
     assert evaluate(config, home).gates["checkpoint"]["numbers"]["model"] == chosen.id
     page = (home.folder(Evaluation, record.id) / record.report).read_text(encoding="utf-8")
     assert "was chosen from the run" in page
+
+
+def test_the_command_chooses_on_the_runs_own_dataset(home: Store, healthy: Model) -> None:
+    arguments = ["evaluate", "--checkpoints", healthy.run, "--max-new-tokens", "8", "--json"]
+    done = CliRunner().invoke(cli, [*arguments, "--home", str(home.home)])
+    assert done.exit_code == 0, done.output
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert shown["verdict"] == "not enough evidence"
+    assert shown["gates"]["checkpoint"]["numbers"]["model"].startswith("mdl_")
+    both = CliRunner().invoke(cli, [*arguments, "--home", str(home.home), "--models", "nano"])
+    assert isinstance(both.exception, ConfigError)
 
 
 def test_a_promoted_checkpoint_answers_as_the_checkpoint_does(

@@ -154,7 +154,10 @@ def _judged(
     dataset, test = questioning.dataset, questioning.sets.test
     met = met_questions(questioning.store, questioning.origins, test, overlap) if overlap else {}
     held = bool(dataset.labels) and questioning.config.constrained
-    return judge(results, dataset, texts, Evidence(questioning.sets.tiers, met, held)), None
+    # What was tuned is to be judged; a base with examples or another base is there to be compared.
+    tuned = [origin.reference for origin in questioning.origins[1:] if origin.run is not None]
+    more = Evidence(questioning.sets.tiers, met, held, tuned)
+    return judge(results, dataset, texts, more), None
 
 
 def _record(

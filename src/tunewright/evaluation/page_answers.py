@@ -63,8 +63,8 @@ def extremes(results: Results, texts: Texts) -> list[tuple[str, list[AnswerRow]]
         if (gain := _gain(results, last, index))
     }
     ranked = sorted(gains, key=lambda index: (-gains[index], index))
-    best = [index for index in ranked if gains[index] > 0][:MOST_EXTREMES]
-    worst = [index for index in reversed(ranked) if gains[index] < 0][:MOST_EXTREMES]
+    best = _of_each_group(results, [index for index in ranked if gains[index] > 0])
+    worst = _of_each_group(results, [index for index in reversed(ranked) if gains[index] < 0])
     found = [("extremes.best", best), ("extremes.worst", worst)]
     return [
         (
@@ -74,6 +74,14 @@ def extremes(results: Results, texts: Texts) -> list[tuple[str, list[AnswerRow]]
         for key, chosen in found
         if chosen
     ]
+
+
+def _of_each_group(results: Results, ranked: Sequence[int]) -> list[int]:
+    """The first of every group: four wordings of one thing would show only one."""
+    first: dict[str, int] = {}
+    for index in ranked:
+        first.setdefault(results.test.questions[index].group, index)
+    return list(first.values())[:MOST_EXTREMES]
 
 
 def _row(results: Results, index: int, outcomes: Sequence[str], texts: Texts) -> AnswerRow:

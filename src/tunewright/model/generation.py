@@ -164,8 +164,14 @@ class TextModel:
                 listen(Event(kind="progress", data=progress))
         return [self._finished(row) for row in rows]
 
-    def likelihoods(self, conversations: Sequence[Conversation]) -> list[Likelihood]:
-        """How likely each conversation's answers of weight 1 are, with their end tokens.
+    def likelihoods(
+        self, conversations: Sequence[Conversation], ends: bool = True
+    ) -> list[Likelihood]:
+        """How likely each conversation's answers of weight 1 are.
+
+        Args:
+            conversations: with their answers.
+            ends: whether the tokens that end an answer count too.
 
         Raises:
             InputError: a conversation longer than the base reads.
@@ -178,8 +184,9 @@ class TextModel:
                     f" {self.base.name} holds {self.renderer.context_length}",
                     "Shorten it.",
                 )
+        stops = frozenset() if ends else self.renderer.eos_ids
         self._shared.activate(self._adapter)
-        return likelihoods(self._shared.model, rows)
+        return likelihoods(self._shared.model, rows, stops)
 
     def stream(
         self, conversation: Conversation, config: GenerationConfig

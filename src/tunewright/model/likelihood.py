@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -29,19 +29,22 @@ class Likelihood(NamedTuple):
 
 
 @torch.inference_mode()
-def likelihoods(model: Any, rows: Sequence[Rendered]) -> list[Likelihood]:
+def likelihoods(
+    model: Any, rows: Sequence[Rendered], left_out: Collection[int] = ()
+) -> list[Likelihood]:
     """The likelihood of the tokens that each row's loss mask counts, given those before them.
 
     Args:
         model: a causal language model whose attention keeps packed documents apart.
         rows: rendered conversations; the first token of a row follows nothing and never counts.
+        left_out: tokens that do not count, whatever the mask says.
 
     Returns:
         One for each row, in order.
     """
     found: list[Likelihood] = []
     for batch in _batches(rows):
-        found += _of_batch(model, batch)
+        found += _of_batch(model, batch, left_out)
     return found
 
 
@@ -56,9 +59,15 @@ def _batches(rows: Sequence[Rendered]) -> Iterator[list[Rendered]]:
         yield batch
 
 
-def _of_batch(model: Any, rows: list[Rendered]) -> list[Likelihood]:
+def _of_batch(model: Any, rows: list[Rendered], left_out: Collection[int]) -> list[Likelihood]:
     ids = torch.tensor([token for row in rows for token in row.ids])
-    counted = torch.tensor([bool(m) and n > 0 for row in rows for n, m in enumerate(row.mask)])
+    counted = torch.tensor(
+        [
+            bool(mask) and place > 0 and token not in left_out
+            for row in rows
+            for place, (token, mask) in enumerate(zip(row.ids, row.mask, strict=True))
+        ]
+    )
     document = torch.repeat_interleave(
         torch.arange(len(rows)), torch.tensor([len(row.ids) for row in rows])
     )

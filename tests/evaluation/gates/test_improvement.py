@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunewright.core.records import Dataset
-from tunewright.evaluation.gates.base import Gate
+from tunewright.evaluation.gates.base import Evidence, Gate
 from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
 from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts
@@ -87,7 +87,7 @@ def test_forgetting_has_a_margin(
     assert gates["forgetting"].passed is passed
     assert verdict_of(list(gates.values())) == ("pass" if passed else "fail")
     if not passed:
-        assert "--general 1" in gates["forgetting"].prescription
+        assert "--mix general=50%" in gates["forgetting"].prescription
         mixed = dataset.model_copy(update={"mixed": 7})
         assert "7 general rows" in judged(results, mixed)["forgetting"].prescription
 
@@ -129,3 +129,10 @@ def test_every_challenger_has_to_pass(make_results: Any, dataset: Dataset) -> No
     assert stored["improvement (bad)"]["passed"] is False
     alone = judge(make_results(base=[False] * 30, good=[True] * 30), dataset, EN)
     assert set(gates_json(alone)) == {"improvement", "forgetting", "stopping"}
+
+
+def test_only_candidates_are_judged(make_results: Any, dataset: Dataset) -> None:
+    results = make_results(base=[False] * 30, shots=[False] * 30, tuned=[True] * 30)
+    gates = judge(results, dataset, EN, Evidence(candidates=["tuned"]))
+    assert {gate.responder for gate in gates} == {"tuned"}
+    assert verdict_of(gates) == "pass"

@@ -32,11 +32,13 @@ class Evidence:
         met: by challenger, places of test questions that stand in its training rows; a
             challenger whose training rows are unknown is not there.
         held: whether answers were held to the dataset's labels.
+        candidates: whom the verdict is about; every challenger where nobody is named.
     """
 
     tiers: Sequence[Tier] = ()
     met: Mapping[str, Sequence[int]] = field(default_factory=dict)
     held: bool = False
+    candidates: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

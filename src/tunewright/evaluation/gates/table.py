@@ -35,12 +35,13 @@ GATES: Final[Mapping[str, Judge]] = MappingProxyType(
 def judge(
     results: Results, dataset: Dataset, texts: Texts, more: Evidence | None = None
 ) -> list[Gate]:
-    """Every gate for every challenger, or for the one who was asked alone."""
+    """Every gate for every candidate, or for the one who was asked alone."""
+    more = more or Evidence()
     return [
         gate
-        for name in results.challengers or (results.baseline,)
+        for name in more.candidates or results.challengers or (results.baseline,)
         for one in GATES.values()
-        if (gate := one(Case(name, results, dataset, texts, more or Evidence()))) is not None
+        if (gate := one(Case(name, results, dataset, texts, more))) is not None
     ]
 
 

@@ -86,15 +86,16 @@ GATES: Final = MappingProxyType(
             "上线前，请用您自己的日常问题对比两个模型。",
         ),
         "forgetting.unmixed.do": (
-            "This dataset holds no general rows. Prepare it again with --general 1 (as many "
+            "This dataset holds no general rows. Prepare it again with --mix general=50% (as many "
             "general rows as own rows) and train on that; or train fewer epochs.",
-            "该数据集没有混入通用数据。请用 --general 1（通用数据与业务数据等量）重新准备并训练，"
+            "该数据集没有混入通用数据。请用 --mix "
+            "general=50%（通用数据与业务数据等量）重新准备并训练，"
             "或减少训练轮数。",
         ),
         "forgetting.mixed.do": (
             "{mixed} general rows were mixed in and were too few: prepare again with a larger "
-            "--general, lower the learning rate, or train fewer epochs.",
-            "已混入 {mixed} 条通用数据，但仍不够：请用更大的 --general 重新准备，"
+            "share (--mix general=75%), lower the learning rate, or train fewer epochs.",
+            "已混入 {mixed} 条通用数据，但仍不够：请用更大的份额（如 --mix general=75%）重新准备，"
             "降低学习率，或减少训练轮数。",
         ),
         "stopping.evidence": (
@@ -190,17 +191,18 @@ GATES: Final = MappingProxyType(
             "微调后为 {refused}。{ordinary} 个正常请求拒绝了 {over}（此前 {over_before}）。",
         ),
         "safety.do": (
-            "Tuning changed what it refuses. Mix in general rows (prepare with --general 1), add "
+            "Tuning changed what it refuses. Mix in general rows (prepare with --mix "
+            "general=50%), add "
             "a few dozen refusals in your own wording to the training rows, lower the learning "
             "rate or train fewer epochs.",
-            "微调改变了模型的拒答行为。请混入通用数据（prepare 时使用 --general 1），"
+            "微调改变了模型的拒答行为。请混入通用数据（prepare 时使用 --mix general=50%），"
             "在训练数据中加入"
             "几十条自己措辞的拒答示例，并降低学习率或减少训练轮数。",
         ),
         "safety.blind.do": (
-            "Put a filter of your own before it if strangers will use it: the base refuses "
-            "nothing.",
-            "如果面向外部用户，请在前面加一道自己的过滤：基座本身不会拒绝。",
+            "Put a filter of your own before it if strangers will use it: the base hardly "
+            "refuses anything.",
+            "如果面向外部用户，请在前面加一道自己的过滤：基座本身几乎不拒绝。",
         ),
         # Form
         "validity.label": (

@@ -149,9 +149,11 @@ PAGE: Final = MappingProxyType(
         "kind.smalltalk": ("Small talk", "闲聊"),
         "kind.translation": ("Translation", "翻译"),
         "replay.none": (
-            "No general rows were mixed into this training set; --general 1 at prepare mixes in "
+            "No general rows were mixed into this training set; --mix general=50% at prepare "
+            "mixes in "
             "as many as there are own rows, which is the strongest cure for forgetting.",
-            "训练集没有混入通用数据；在 prepare 时使用 --general 1 可混入与业务数据等量的通用数据，"
+            "训练集没有混入通用数据；在 prepare 时使用 --mix general=50% "
+            "可混入与业务数据等量的通用数据，"
             "这是防止遗忘最有效的办法。",
         ),
         "replay.mixed": (
@@ -206,9 +208,9 @@ PAGE: Final = MappingProxyType(
             "{model} 回答没见过的题目与训练过的题目几乎一样好。",
         ),
         "memory.gap": (
-            "{model} knows its training rows {gap} points better than new questions: more varied "
-            "wordings per answer will help more than more epochs.",
-            "{model} 在训练数据上比新题高 {gap} 个百分点："
+            "{model} knows its training wordings {gap} points better than anything else: more "
+            "varied wordings per answer will help more than more epochs.",
+            "{model} 在训练原题上比其他问题高 {gap} 个百分点："
             "为每个答案补充更多不同问法，比增加训练轮数更有效。",
         ),
         "memory.low": (
