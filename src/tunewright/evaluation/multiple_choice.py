@@ -18,7 +18,7 @@ _LETTER = re.compile(
 )
 _FIRST = re.compile(r"^\W*([A-Z])(?=$|[^\w\s])")
 # "A dog" begins with an article.
-_ALONE = re.compile(r"(?<![A-Za-z])(A(?!\s+[a-z])|[B-Z])(?![A-Za-z])")
+_ALONE = re.compile(r"(?<![A-Za-z])(A(?!\s+(?!and\b|or\b)[a-z])|[B-Z])(?![A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True)
