@@ -176,7 +176,7 @@ class PolicyMethod(Method[Prompt, Any]):
     epochs: ClassVar[float] = 1.0
     epochs_reason: ClassVar[str] = "every pass draws new answers; watch the reward"
     rate: ClassVar[Rate] = Rate(
-        small=(1 / 10, "measured on the bundled base"),
+        small=(1 / 3, "measured on the bundled base"),
         large=(1 / 30, "1e-5 with LoRA at 7B, as TRL's guide"),
     )
 
