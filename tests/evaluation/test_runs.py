@@ -23,6 +23,7 @@ from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 from tunewright.evaluation.checkpoints import promote, short_list
 from tunewright.evaluation.evaluate import evaluate
+from tunewright.jobs.run import _test_rows_met
 from tunewright.jobs.run import run as run_stage
 from tunewright.model.generation import TextModel
 from tunewright.training.train import train
@@ -168,6 +169,14 @@ def test_a_healthy_run_passes_every_gate(
     }, record.gates
     assert record.verdict == "pass"
     assert record.gates["memorisation"]["numbers"]["share"] > 0.8
+    assert record.gates["contamination"]["numbers"] == {"met": 0}
+
+
+def test_test_questions_in_the_training_rows_are_found_by_their_likeness() -> None:
+    test = ["How long is the trial period?", "押金什么时候可以退还给租客？", "Who pays?"]
+    train_questions = ["how long is the trial period", "押金什么时候可以退还给租客呢？", "Why?"]
+    assert _test_rows_met(test, train_questions) == [0, 1]
+    assert _test_rows_met(test, []) == []
 
 
 def test_a_forgetful_run_is_caught(home: Store, knowing: Model) -> None:

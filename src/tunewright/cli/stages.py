@@ -15,8 +15,8 @@ from tunewright.cli.display import Terminal, seconds, size
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.training import REWARDED, TrainConfig
-from tunewright.core.errors import ConfigError
-from tunewright.core.records import Evaluation, Model, Run
+from tunewright.core.errors import ConfigError, Interrupted
+from tunewright.core.records import Evaluation, Model, Record, Run
 from tunewright.core.store import Store
 
 _MOST_LABELS = 10  # that a confusion matrix shows on a terminal
@@ -92,7 +92,7 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
     store = common.store()
     values = _with_defaults(values, store)
     with Terminal() as terminal:
-        record = jobs.run(EvaluateConfig.build(values), store, terminal)
+        record = _evaluated(EvaluateConfig.build(values), store, terminal)
     if not isinstance(record, Evaluation):
         raise TypeError("evaluate returned no evaluation")
     report = str(store.folder(Evaluation, record.id) / record.report)
@@ -106,6 +106,16 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
     )  # fmt: skip
     if record.verdict == "fail":
         sys.exit(1)
+
+
+def _evaluated(config: EvaluateConfig, store: Store, terminal: Terminal) -> Record:
+    try:
+        return jobs.run(config, store, terminal)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "stopped before everything was asked; the answers so far are kept",
+            "Run the same command again to go on.",
+        ) from None
 
 
 def _with_defaults(values: dict[str, Any], store: Store) -> dict[str, Any]:

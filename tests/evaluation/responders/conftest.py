@@ -53,6 +53,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/embeddings"):
+            # Alike are texts of the same length.
+            rows = [{"index": n, "embedding": [len(t), 1.0]} for n, t in enumerate(body["input"])]
+            self._reply(200, {"data": rows})
+            return
         question = body["messages"][-1]["content"]
         with server.lock:
             server.bodies.append(body)
@@ -70,7 +75,10 @@ class Handler(BaseHTTPRequestHandler):
         status = 400 if question in server.refused else 200
         choice = {"message": {"role": "assistant", "content": f"六个月 {question}"}}
         reply = {"choices": [choice | {"finish_reason": "length" if "7" in question else "stop"}]}
-        data = json.dumps({"error": {"message": "no"}} if status == 400 else reply).encode()
+        self._reply(status, {"error": {"message": "no"}} if status == 400 else reply)
+
+    def _reply(self, status: int, value: dict[str, Any]) -> None:
+        data = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

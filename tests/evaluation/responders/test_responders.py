@@ -180,19 +180,25 @@ def test_an_endpoint_that_refuses_everything_is_left_alone(
     assert len(upstream.bodies) < QUESTIONS
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(
-    store: Store, stored: Dataset, upstream: Upstream
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_evaluation_goes_on_where_it_was(
+    store: Store, stored: Dataset, upstream: Upstream, blow: signal.Signals
 ) -> None:
-    """The process is killed outright while the endpoint is silent."""
+    """The process is killed outright, or told to stop, while the endpoint is silent."""
     upstream.most = 10
     remote = f"openai:qwen@{upstream.url}"
     command = [
         *(sys.executable, "-m", "tunewright", "evaluate", "--home", str(store.home)),
         *("--dataset", stored.id, "--models", remote, "--no-general", "--no-safety"),
     ]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         assert upstream.silent.wait(60)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(blow)
+        told = process.communicate(timeout=60)[1]
+    if blow is signal.SIGINT:
+        assert process.returncode == 130
+        assert "Run the same command again to go on." in told
     assert sum(upstream.answered.values()) == 10
     upstream.most = 10_000
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -237,6 +243,15 @@ def test_a_killed_model_of_this_machine_keeps_its_answers(
     assert len(read_outputs(store.folder(Evaluation, record.id))) == QUESTIONS
     fresh = evaluate(config(stored, str(tiny_base), batch_size=24), store)
     assert fresh.scores == record.scores
+
+
+def test_likeness_in_meaning_by_an_embedding_model(
+    store: Store, stored: Dataset, tiny_base: Path, upstream: Upstream
+) -> None:
+    asked = config(stored, str(tiny_base), scoring={"embedding": f"bge@{upstream.url}"})
+    record = evaluate(asked, store)
+    # References are three characters long, (3, 1); answers at least one, (1, 1) or longer.
+    assert 0.85 < record.scores[str(tiny_base)]["embedding"]["all"] <= 1
 
 
 # What is kept ----------------------------------------------------------------------------------
