@@ -1,4 +1,4 @@
-"""``datasets``, ``runs``, ``models``, ``evaluations``: list, show, delete."""
+"""``datasets``, ``models``, ``evaluations``, ``files``, ``jobs``: list, show, delete."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tunewright.cli.options import Common, common_options
-from tunewright.core.records import Dataset, Evaluation, Model, Record, Run
+from tunewright.core.queue import Queue
+from tunewright.core.records import (
+    Dataset,
+    Evaluation,
+    File,
+    FineTuningJob,
+    Model,
+    Record,
+    Run,
+)
 from tunewright.core.store import Store
 from tunewright.training.history import run_is_alive
 
@@ -42,23 +51,41 @@ _EVALUATION: Columns = {
 }
 
 
+_FILE: Columns = {
+    "name": lambda r: r.name,
+    "purpose": lambda r: r.purpose,
+    "bytes": lambda r: f"{r.bytes:,}",
+    "project": lambda r: r.project or "",
+}
+_JOB: Columns = {
+    "model": lambda r: r.model,
+    "method": lambda r: r.method,
+    "state": lambda r: "",
+    "tuned model": lambda r: r.fine_tuned_model or "",
+    "project": lambda r: r.project or "",
+}
+
+
 def _loss(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _group(cls: type[Record], columns: Columns) -> click.Group:
-    group = click.Group(cls.folder, help=f"List, show or delete {cls.folder}.")
+def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.Group:
+    verbs = "List, show or delete" if deletes else "List or show"
+    group = click.Group(cls.folder, help=f"{verbs} {cls.folder}.")
 
     @group.command("list", help=f"All {cls.folder}, newest first.")
     @common_options
     def list_records(common: Common) -> None:
         store = common.store()
         records = store.list(cls)
-        table = Table("id", *columns, "created")
+        table = Table(Column("id", no_wrap=True), *columns, "created")
         for record in records:
             cells = [read(record) for read in columns.values()]
             if isinstance(record, Run) and record.state == "running":
                 cells[list(columns).index("state")] = _live_state(store, record)
+            if isinstance(record, FineTuningJob):
+                cells[list(columns).index("state")] = Queue(store).get(record.id).state
             table.add_row(record.id, *cells, _date(record.created))
         console = Console(stderr=True)
         console.print(table if records else f"There are no {cls.folder} yet.")
@@ -79,6 +106,9 @@ def _group(cls: type[Record], columns: Columns) -> click.Group:
         if not common.as_json:
             Console().print_json(data=facts, ensure_ascii=False)
         common.finish(facts)
+
+    if not deletes:
+        return group
 
     @group.command("delete", help=f"Remove one of the {cls.folder} that nothing else needs.")
     @click.argument("reference")
@@ -107,3 +137,5 @@ datasets = _group(Dataset, _DATASET)
 runs = _group(Run, _RUN)
 models = _group(Model, _MODEL)
 evaluations = _group(Evaluation, _EVALUATION)
+files = _group(File, _FILE)
+jobs = _group(FineTuningJob, _JOB, deletes=False)

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tunewright.config.base import merge
-from tunewright.config.data import ChecksConfig, PrepareConfig
-from tunewright.core.errors import InputError
-from tunewright.core.events import Event, ignore
+from tunewright.config.data import PrepareConfig
+from tunewright.core.errors import DataError
+from tunewright.core.events import Event
 from tunewright.core.messages import RowKind
 from tunewright.core.records import Dataset, File, FineTuningJob, Model
 from tunewright.core.row_kinds import HOLDS
@@ -75,17 +75,40 @@ def validate(work: Work) -> Close:
 
 
 def _dataset(work: Work) -> tuple[Dataset, list[str]]:
-    """The dataset, and what its owner should know."""
+    """The dataset, and what its owner should know; of files that are not valid none is made."""
     job, store = work.record, work.store
+
+    def listen(event: Event) -> None:
+        work.stop_if_asked()
+
     with _named_paths(work) as paths:
         config = _config(job, store, paths)
-        dataset = _prepared(work, config)
-        dropped = _unreadable(config, store.folder(Dataset, dataset.id))
-    _refuse_wrong_rows(config, job, dropped)
-    _refuse_few(dataset, job)
-    _refuse_other_kind(dataset, job)
+        with _told_of(config, job):
+            found = collect(config, listen)
+            _refuse_wrong_rows(config, job, found.dropped)
+            _refuse_few(job, {"train": len(found.train), "dev": len(found.test)})
+            _refuse_other_kind(job, found.train[0].kind)
+            del found
+            dataset = prepare(config, store, listen)
+    # Rows that do not fit the base are told by rendering them.
+    _refuse_few(job, dataset.splits, dataset.rows["dropped"].get(_TOO_LONG, 0))
     report = json.loads((store.folder(Dataset, dataset.id) / "report.json").read_bytes())
     return dataset, _warnings(dataset, report)
+
+
+@contextmanager
+def _told_of(config: PrepareConfig, job: FineTuningJob) -> Iterator[None]:
+    """A file that cannot be read at all, by the name that its owner knows."""
+    try:
+        yield
+    except DataError as error:
+        message, names = error.message, _names(config)
+        for file, name in names.items():
+            message = message.replace(file, name)
+        second = any(message.startswith(names[file]) for file in config.test_files)
+        param, side = _SIDES[1 if second else 0]
+        problem = f"{side} file {getattr(job, param)} is not valid. {message}"
+        raise Refused(f"invalid_{param}", problem, param) from error
 
 
 @contextmanager
@@ -127,34 +150,9 @@ def _config(job: FineTuningJob, store: Store, paths: Sequence[Path]) -> PrepareC
     return PrepareConfig.build(values)
 
 
-def _prepared(work: Work, config: PrepareConfig) -> Dataset:
-    def listen(event: Event) -> None:
-        work.stop_if_asked()
-
-    try:
-        return prepare(config, work.store, listen)
-    except InputError as error:
-        message, names = error.message, _names(config)
-        for file, name in names.items():
-            message = message.replace(file, name)
-        second = any(message.startswith(names[file]) for file in config.test_files)
-        param, side = _SIDES[1 if second else 0]
-        problem = f"{side} file {getattr(work.record, param)} is not valid. {message}"
-        raise Refused(f"invalid_{param}", problem, param) from error
-
-
 def _names(config: PrepareConfig) -> dict[str, str]:
     """Path → what rows and messages call the file."""
     return display_names((*config.files, *config.test_files))
-
-
-def _unreadable(config: PrepareConfig, folder: Path) -> list[Dropped]:
-    """Rows that could not be read; those that checks left out, as asked, are not among them."""
-    if config.checks != ChecksConfig.build(dict(AS_THEY_ARE)):
-        return collect(config, ignore).dropped
-    with open(folder / "dropped.jsonl", encoding="utf-8") as file:
-        rows = [Dropped(**json.loads(line)) for line in file]
-    return [row for row in rows if row.reason != _TOO_LONG]
 
 
 def _refuse_wrong_rows(
@@ -176,28 +174,26 @@ def _excerpt(row: Dropped) -> str:
     return f" ({row.text[:120]})" if row.text else ""
 
 
-def _refuse_few(dataset: Dataset, job: FineTuningJob) -> None:
+def _refuse_few(job: FineTuningJob, found: Mapping[str, int], long: int = 0) -> None:
     for (param, side), split, fewest in zip(_SIDES, ("train", "dev"), (FEWEST, 1), strict=True):
-        found = dataset.splits[split]
-        if getattr(job, param) is not None and found < fewest:
-            long = dataset.rows["dropped"].get(_TOO_LONG, 0)
+        if getattr(job, param) is not None and found[split] < fewest:
             beside = f" {long} more are longer than the base's context." if long else ""
             raise Refused(
                 "invalid_n_examples",
-                f"{side} file has {found} example(s), but must have at least {fewest}"
+                f"{side} file has {found[split]} example(s), but must have at least {fewest}"
                 f" example{'s' if fewest > 1 else ''}.{beside}",
                 param,
             )
 
 
-def _refuse_other_kind(dataset: Dataset, job: FineTuningJob) -> None:
+def _refuse_other_kind(job: FineTuningJob, found: RowKind) -> None:
     method = job.recipe["method"]
     wanted = _KINDS.get(method, "conversation")
-    if dataset.content != wanted:
+    if found != wanted:
         raise Refused(
             "invalid_training_file",
-            f"Training file {job.training_file} holds {HOLDS[dataset.content]}; method"
-            f" {job.method} ({method}) learns from {HOLDS[wanted]}.",
+            f"Training file {job.training_file} holds {HOLDS[found]}; method {job.method}"
+            f" ({method}) learns from {HOLDS[wanted]}.",
             "training_file",
         )
 
