@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from tunewright.core.settings import Settings
 from tunewright.model.catalog import resolve_base
 from tunewright.model.loading import load_model
-from tunewright.model.packed_attention import register
+from tunewright.model.packed_attention import _document, register
 
 LENGTHS = (7, 1, 19, 2, 30)
 
@@ -87,3 +88,29 @@ def test_gradients_do_not_cross_documents(tiny_base: Path, home: Path) -> None:
     assert embedded.grad is not None
     assert embedded.grad[0, :5].abs().max() == 0
     assert embedded.grad[0, 5:].abs().max() > 0
+
+
+@pytest.mark.parametrize(("window", "prefixed"), [(None, False), (5, False), (None, True)])
+def test_lengths_that_are_rounded_up_change_no_output_and_no_gradient(
+    window: int | None, prefixed: bool
+) -> None:
+    """In bfloat16 on a processor; against the same numbers in float32, which are not rounded up."""
+    generator = torch.Generator().manual_seed(2)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator).bfloat16().float()
+
+    parts = [drawn(1, heads, 33, 16) for heads in (4, 2, 2)]
+    weights = drawn(1, 4, 33, 16)
+    prefix = (drawn(1, 2, 3, 16), drawn(1, 2, 3, 16)) if prefixed else None
+    settings = {"scale": None, "dropout_p": 0.0, "enable_gqa": True}
+    found = []
+    for kind in (torch.float32, torch.bfloat16):
+        q, k, v = (part.to(kind, copy=True).requires_grad_() for part in parts)
+        before = None if prefix is None else tuple(one.to(kind) for one in prefix)
+        output = _document(q, k, v, window, settings, before)
+        assert output.shape == q.shape
+        (output.float() * weights).sum().backward()
+        found.append([one.float() for one in (output.detach(), q.grad, k.grad, v.grad)])
+    for exact, rounded in zip(*found, strict=True):
+        torch.testing.assert_close(rounded, exact, atol=0.06, rtol=0.06)

@@ -9,13 +9,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tunewright.config.training import LoraConfig
+from tunewright.config.training import LoraConfig, TrainConfig
 from tunewright.core.messages import Row
 from tunewright.core.settings import Settings
 from tunewright.model.adapters import adapter_parameters, attach_lora
 from tunewright.model.catalog import resolve_base
 from tunewright.model.loading import load_model
 from tunewright.model.rendering import Renderer
+from tunewright.model.rounding import SIZE_STEP
+from tunewright.model.tuners.start import Start, make_tunable
 from tunewright.training.batches import Example, collate, render_examples
 from tunewright.training.losses import (
     document_lengths,
@@ -160,3 +162,34 @@ def test_the_odds_of_an_answer_known_by_heart_have_a_gradient() -> None:
     assert worse.grad is not None
     assert torch.isfinite(better.grad).all()
     assert torch.isfinite(worse.grad).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"tuner": "full"}])
+def test_sizes_come_in_few_where_new_ones_cost(
+    tiny_base: Path, home: Path, examples: list[Example], options: dict[str, str]
+) -> None:
+    """On a processor in bfloat16; the numbers are those of the sizes as they are."""
+    base = resolve_base(str(tiny_base), Settings(home=home, offline=True))
+    config = TrainConfig.build({"dataset": "x", **options})
+    model = make_tunable(Start(base), config, torch.device("cpu"), torch.bfloat16).model
+    sizes: list[tuple[int, int]] = []
+
+    def look(module: object, args: object, inputs: dict[str, torch.Tensor]) -> None:
+        sizes.append((inputs["input_ids"].shape[1], len(inputs["logits_to_keep"])))
+
+    model.register_forward_pre_hook(look, with_kwargs=True)
+    batch = collate(examples)
+    assert batch.tokens % SIZE_STEP
+    rounded = token_log_probs(model, batch)
+    rounded.sum().backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    model.zero_grad(set_to_none=True)
+    model.computes_in = torch.float32
+    plain = token_log_probs(model, batch)
+    plain.sum().backward()
+    assert sizes[1] == (batch.tokens, batch.supervised)
+    assert all(size % SIZE_STEP == 0 for size in sizes[0])
+    torch.testing.assert_close(rounded, plain, atol=0.05, rtol=0.01)
+    again = [p.grad for p in model.parameters() if p.grad is not None]
+    for one, other in zip(gradients, again, strict=True):
+        assert (one - other).norm() <= 0.05 * other.norm()

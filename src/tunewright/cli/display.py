@@ -81,6 +81,9 @@ class Terminal:
             "sample": self._on_sample,
             "diagnosis": self._on_diagnosis,
             "checkpoint": self._on_checkpoint,
+            "divided": self._on_told,
+            "rehearsed": self._on_told,
+            "corrected": self._on_told,
             "waiting": self._on_waiting,
             "asked": self._on_asked,
             "stopped_early": self._on_stopped_early,
@@ -150,6 +153,10 @@ class Terminal:
     def _on_diagnosis(self, event: Event) -> None:
         for line in diagnosis_lines(event.data, self._language, self.console):
             self.say(line)
+
+    def _on_told(self, event: Event) -> None:
+        """An event that brings its own sentence in every language."""
+        self.say(f"  {event.data['text'][self._language]}")
 
     def _on_checkpoint(self, event: Event) -> None:
         if event.data.get("best"):

@@ -17,6 +17,10 @@ WATCHING = (
     "watch.wait_for_disk",
     "watch.tensorboard",
     "watch.trackers",
+    "memory.micro_tokens",
+    "memory.checkpointing",
+    "memory.rehearse",
+    "memory.force",
 )
 """Knobs of a run that change nothing in what it learns."""
 MethodName = Literal["sft", "pretrain", "dpo", "kto", "orpo", "simpo", "reward", "grpo", "rloo"]
@@ -194,10 +198,18 @@ class WatchConfig(StageConfig):
 class MemoryConfig(StageConfig):
     """How a run fits the memory; none of it changes what is learnt."""
 
-    checkpointing: Literal["none", "full"] = Field(
-        default="none", json_schema_extra={"flag": "--checkpointing"}
+    micro_tokens: int | None = Field(
+        default=None, ge=16, json_schema_extra={"flag": "--micro-tokens", "chosen": True}
     )
-    """full: make activations again instead of keeping them; less memory, a third more time."""
+    """Most tokens that go through the model at once; a step's batch is divided into such parts."""
+    checkpointing: Literal["auto", "none", "selective", "full"] = Field(
+        default="auto", json_schema_extra={"flag": "--checkpointing"}
+    )
+    """Activations made again instead of kept: of MLPs (selective) or all; auto: as memory asks."""
+    rehearse: Literal["auto", "always", "never"] = "auto"
+    """Try the longest step, validation and a save first; auto: on a GPU, or if memory is tight."""
+    force: bool = False
+    """Begin although the plan says that the memory does not suffice."""
 
 
 REWARDED = frozenset({"grpo", "rloo"})

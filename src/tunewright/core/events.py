@@ -27,6 +27,10 @@ class Event(BaseModel):
                      of a run that learns from rewards
         diagnosis   {name, step, measure, values, text {en, zh}, remedy {en, zh}}
         checkpoint  {step, path, best}
+        divided     {step, before, tokens, text {en, zh}}: memory ran out, parts are smaller now
+        rehearsed   {tokens, memory_bytes, seconds, text {en, zh}}: before the first step
+        corrected   {step, tokens_per_second, remaining_seconds, measured_peak, planned_peak, …,
+                     text {en, zh}}: the plan beside what the first steps measured
         waiting     {reason, folder, needed_bytes, free_bytes, waited_seconds, minutes}: disk full
         asked       {action, step}: what another process asked for, honoured
         stopped_early  {step, best_step, validations}

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from tunewright.model.rounding import SIZE_STEP, rounds_length
 from tunewright.model.tuners.prefix_slots import prefix_of
 
 NAME = "tunewright"
@@ -113,6 +114,12 @@ def _document(
 ) -> Tensor:
     """Causal attention of one document: (1, heads, length, head_dim)."""
     length = query.shape[2]
+    if length % SIZE_STEP and rounds_length(query):
+        # What is added comes last, where nothing before it looks.
+        more = (0, 0, 0, -length % SIZE_STEP)
+        query, key, value = (F.pad(tensor, more) for tensor in (query, key, value))
+        whole = _document(query, key, value, window, settings, prefix)
+        return whole[:, :, :length]
     if prefix is not None:
         key, value, seen = _prefixed(query, key, value, None, prefix)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, **settings)

@@ -20,7 +20,7 @@ from tunewright.model.catalog import find_config
 from tunewright.model.folders import read_json
 from tunewright.model.shapes import Shape, shape_of
 from tunewright.training import recommend
-from tunewright.training.choice import Choice, choose
+from tunewright.training.choice import Choice, Need, choose
 from tunewright.training.counts import trained_weights
 from tunewright.training.machine import Machine, this_machine
 from tunewright.training.recipes import LARGEST_RANK, Default, Facts, Text, defaults, usual
@@ -111,7 +111,7 @@ def advise(config: AdviseConfig, store: Store) -> Advice:
     return Advice(
         recommendation=said,
         reasons=(*why, *reasons),
-        recipe=_recipe(choice, found),
+        recipe=_recipe(choice, found, machine),
         defaults=found,
         choice=choice,
         facts=facts,
@@ -135,7 +135,10 @@ def _planned(
     if "lora.rank" in found:
         lora = config.lora.model_copy(update={"rank": found["lora.rank"].value})
         config = config.model_copy(update={"lora": lora})
-    return found, choose(config, shape, facts, machine, weights)
+    from tunewright.training.methods import METHODS
+
+    need = Need(shape, facts, weights, METHODS[config.method].divides())
+    return found, choose(config, need, machine)
 
 
 def _full_or_lora(
@@ -226,7 +229,7 @@ def _steps(config: TrainConfig, facts: Facts) -> int:
     return max(1, math.ceil((config.epochs or 1) * math.ceil(facts.tokens / filled)))
 
 
-def _recipe(choice: Choice, found: dict[str, Default]) -> dict[str, Any]:
+def _recipe(choice: Choice, found: dict[str, Default], machine: Machine) -> dict[str, Any]:
     """What a recipe file says."""
     config = choice.config
     recipe: dict[str, Any] = {
@@ -240,9 +243,12 @@ def _recipe(choice: Choice, found: dict[str, Default]) -> dict[str, Any]:
             "learning_rate": found["optimizer.learning_rate"].value,
             "warmup": found["optimizer.warmup"].value,
         },
-        "precision": config.precision,
+        "precision": machine.precision,
         "quantize": config.quantize,
-        "memory": {"checkpointing": config.memory.checkpointing},
+        "memory": {
+            "micro_tokens": config.memory.micro_tokens,
+            "checkpointing": config.memory.checkpointing,
+        },
     }
     if config.tuner == "lora":
         recipe["lora"] = {"rank": config.lora.rank, "alpha": config.lora.alpha}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,17 +24,20 @@ from tunewright.model.rendering import Renderer
 from tunewright.model.tuners.base import DEFAULT
 from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
-from tunewright.training.batches import Progress, Sampler, Unit, examples_digest
+from tunewright.training.batches import Progress, Unit, examples_digest
+from tunewright.training.choice import Choice
 from tunewright.training.drawing import Drawing
 from tunewright.training.drift import config_digest
 from tunewright.training.estimates import Estimate
 from tunewright.training.loop import Job
+from tunewright.training.machine import Machine, this_machine
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension
-from tunewright.training.outlook import facts_of, outlook, rank_in, shape_in
+from tunewright.training.outlook import facts_of, fitted, rank_in, refuse_misfit, shape_in, tight
 from tunewright.training.plan import Plan
 from tunewright.training.preview import Preview, first_questions
-from tunewright.training.recipes import chosen
+from tunewright.training.recipes import Default, chosen
+from tunewright.training.recompute import recompute
 from tunewright.training.schedule import default_learning_rate
 
 _SILENT_ROWS = 5000
@@ -58,10 +61,14 @@ class Examples:
 
 @dataclass(frozen=True)
 class Watch:
-    """When the stage began (``time.perf_counter()``) and who listens to it."""
+    """When the stage began (``time.perf_counter()``) and who listens to it.
+
+    A resumed run is not refused for what its plan says of memory: it has run before.
+    """
 
     started: float
     listen: Listener
+    resumed: bool = False
 
     def progress(self, done: int, total: int) -> None:
         """Tell how far rendering is; small datasets are ready before anyone could read it."""
@@ -114,18 +121,24 @@ def build_job(
         start: the base, or the tuned model, to go on from.
         folder: the dataset's folder.
         watch: when the stage began and who listens.
+
+    Raises:
+        InputError: the run does not fit the memory.
     """
     method = method_of(config)
     base = start.base
     renderer = Renderer(base.folder)
     examples = read_examples(dataset, folder, renderer, method, watch.progress)
     config, found = _with_defaults(config, start, method.workload(examples.train))
-    method = method_of(config)
     device = pick_device(config.device)
     dtype = pick_dtype(config.precision, device)
+    machine = this_machine(device, dtype, folder)
+    choice = _fitted(config, base, examples, machine, watch)
+    if choice is not None:
+        config, found = choice.config, (*found, *_lines(choice.chosen))
+    method = method_of(config)
     tunable = make_tunable(Start(base, start.folders), config, device, dtype)
-    if config.memory.checkpointing == "full":
-        tunable.model.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute(tunable.model, config.memory.checkpointing)
     newest = start.folders[-1] if start.folders else None
     extension = method.extend(tunable.model, renderer, newest)
     sampler = method.sampler(examples.train)
@@ -151,27 +164,43 @@ def build_job(
         continued=tunable.continued,
         preview=_preview(tunable, method, renderer, base, folder),
         drawing=Drawing(tunable.model, renderer, base) if method.draws else None,
+        rehearse=_rehearses(choice, config, machine) and not method.draws,
     )
-    notes = (
-        *_start_notes(start, job),
-        *_notes(config, renderer, examples, device),
-        *_method_notes(config, method, examples),
-    )
-    added = sum(parameter.numel() for parameter in extension.parameters.values())
-    plan = _plan(job, dataset, tunable.weights + added, dtype, reason)
-    tokens = min(job.steps / len(sampler.epoch(0)), _epochs(job)) * plan.tokens
-    expected = _outlook(base, job, round(tokens), dtype)
+    notes = (*_start_notes(start, job), *_notes(job, renderer, examples))
+    plan = _plan(job, dataset, _weights(tunable, extension), dtype, reason)
+    expected = None if choice is None else _outlook(choice, job, plan.tokens)
     return job, replace(plan, base=start.name, notes=notes, estimate=expected, chosen=found)
 
 
-def _outlook(base: Base, job: Job, tokens: int, dtype: torch.dtype) -> Estimate | None:
+def _fitted(
+    config: TrainConfig, base: Base, examples: Examples, machine: Machine, watch: Watch
+) -> Choice | None:
+    """How the run fits the machine; None for a base whose sizes cannot be told."""
+    method = method_of(config)
+    units = method.workload(examples.train)
+    choice = fitted(config, base.folder, units, machine, divides=type(method).divides())
+    if choice is not None and not watch.resumed:
+        refuse_misfit(choice, machine)
+    return choice
+
+
+def _weights(tunable: Tunable, extension: Extension) -> int:
+    """All of the model's weights."""
+    return tunable.weights + sum(one.numel() for one in extension.parameters.values())
+
+
+def _rehearses(choice: Choice | None, config: TrainConfig, machine: Machine) -> bool:
+    wanted = config.memory.rehearse
+    if wanted == "auto":
+        return machine.device == "cuda" if choice is None else tight(choice, machine)
+    return wanted == "always"
+
+
+def _outlook(choice: Choice, job: Job, tokens: int) -> Estimate:
     """What the run will take; how long answers take that are yet to be drawn cannot be told."""
-    config, units = job.config, job.method.workload(job.train)
-    sampler = Sampler(tuple(map(len, units)), config.batch_tokens, config.seed)
-    expected = outlook(base.folder, config, units, sampler, tokens, job.device, dtype)
-    if expected is None or job.drawing is None:
-        return expected
-    return replace(expected, tokens_per_second=None)
+    passes = min(job.steps / len(job.sampler.epoch(0)), _epochs(job))
+    expected = replace(choice.estimate, tokens=round(passes * tokens))
+    return expected if job.drawing is None else replace(expected, tokens_per_second=None)
 
 
 def _with_defaults(
@@ -180,7 +209,15 @@ def _with_defaults(
     """The recipe with what nobody set, and a line on each such option."""
     before = rank_in(start.folders[-1]) if start.folders else None
     config, found = chosen(config, shape_in(start.base.folder), facts_of(units), before)
-    return config, tuple(f"{key} {one.value:g} ({one.reason.en})" for key, one in found.items())
+    return config, _lines(found)
+
+
+def _lines(found: Mapping[str, Default]) -> tuple[str, ...]:
+    """A line on each option that nobody set."""
+    return tuple(
+        f"{key} {one.value if isinstance(one.value, str) else f'{one.value:g}'} ({one.reason.en})"
+        for key, one in found.items()
+    )
 
 
 def _write(
@@ -300,15 +337,14 @@ def _start_notes(start: Resolved, job: Job) -> tuple[str, ...]:
     return (f"{start.name} becomes part of the base; {job.config.tuner} is trained on top",)
 
 
-def _notes(
-    config: TrainConfig, renderer: Renderer, examples: Examples, device: torch.device
-) -> tuple[str, ...]:
+def _notes(job: Job, renderer: Renderer, examples: Examples) -> tuple[str, ...]:
+    config = job.config
     notes = [renderer.note] if renderer.note else []
     if examples.skipped:
         notes.append(f"{examples.skipped:,} training rows hold nothing to learn and are left out")
-    if config.precision == "bfloat16" and pick_dtype("auto", device) != torch.bfloat16:
+    if config.precision == "bfloat16" and pick_dtype("auto", job.device) != torch.bfloat16:
         notes.append("this machine only emulates bfloat16; precision=float32 is many times faster")
-    return tuple(notes)
+    return (*notes, *_method_notes(config, job.method, examples))
 
 
 def _method_notes(

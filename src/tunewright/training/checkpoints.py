@@ -76,6 +76,8 @@ class TrainState:
     worse: int = 0
     """Validations since the best one."""
     first_step_seconds: float | None = None
+    micro_tokens: int | None = None
+    """Most tokens of a part since memory ran out; None where it never did."""
     threads: int = field(default_factory=torch.get_num_threads)
     """Threads that sums were divided over: with another number they round differently."""
     identity: dict[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from tunewright.config.training import TrainConfig
-from tunewright.model.shapes import Shape
+from tunewright.model.shapes import Role, Shape
 from tunewright.training.counts import adapted, trained_weights, trains_base
 
 Precision = Literal["float32", "bfloat16"]
@@ -21,6 +21,7 @@ _FLOAT32 = 4
 # Per weight: 4 bits, an 8-bit scale per 64 of them, a float32 per 256 scales (arXiv 2305.14314).
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 _INT8 = 1.0
+_LAST = ("o_proj", "down_proj")
 _MOMENTS = 8  # AdamW's two running means in float32
 # float32 each: the log-probabilities that cross-entropy keeps, and both gradients of its backward.
 _PER_LOGIT = 12
@@ -218,15 +219,25 @@ def _activations(shape: Shape, config: TrainConfig, batch: Batch, width: int) ->
     """What the backward pass needs of the forward pass.
 
     Checkpointed (Chen et al. 2016, arXiv 1604.06174), it is the input of every block, and all of
-    one block at a time.
+    one block at a time; selectively, it is all but what is inside the MLPs, and one MLP at a time.
     """
     layers = config.freeze.blocks if config.tuner == "freeze" else shape.layers
+    layers = min(layers, shape.layers)
     block = block_activations(shape, config, width)
-    ends = 4 * shape.hidden * (2 if trains_base(config) else 1)
-    if config.memory.checkpointing == "none":
-        return batch.tokens * (min(layers, shape.layers) * block + ends)
-    residual = _FLOAT32 if trains_base(config) else width
-    return batch.tokens * (shape.layers * shape.hidden * residual + block + ends)
+    mlp = mlp_activations(shape, config, width)
+    trains_all = config.tuner == "full"
+    # The last norm has an input, too; but the first one's is kept for trained embeddings only.
+    ends = 2 * _FLOAT32 * shape.hidden if trains_all else 0
+    angles = 2 * shape.head_dim * width
+    # Embeddings in float32 make the whole residual stream so, trained norms what comes out of them.
+    residual = _FLOAT32 if trains_all else width
+    normed = _FLOAT32 if trains_base(config) else width
+    kept = {
+        "selective": layers * (block - mlp + shape.hidden * normed) + mlp,
+        "full": shape.hidden * (shape.layers * residual + (0 if trains_all else _FLOAT32)) + block,
+    }
+    per_token = kept.get(config.memory.checkpointing, layers * block)
+    return batch.tokens * (per_token + ends + angles)
 
 
 def block_activations(shape: Shape, config: TrainConfig, width: int) -> float:
@@ -239,39 +250,46 @@ def block_activations(shape: Shape, config: TrainConfig, width: int) -> float:
     - attention: queries, keys, values, the output (Dao 2023, arXiv 2307.08691);
     - gated MLP: gate, its activation, the other half.
     """
-    trains, narrow = trains_base(config), width < _FLOAT32
+    trains = trains_base(config)
     heads = shape.queries + shape.keys if shape.head_norms else 0
     norms = 2 * shape.hidden * _FLOAT32 * (2 if trains else 1) + heads * _FLOAT32
     if trains:
         norms += heads * width
     attention = 2 * width * (shape.queries + shape.keys)
-    gates = 3 * shape.inner * width
-    return norms + attention + gates + _inputs(shape, config, width, trains and narrow)
+    inputs = _inputs(shape, config, width, "attention")
+    return norms + attention + inputs + mlp_activations(shape, config, width)
 
 
-def _inputs(shape: Shape, config: TrainConfig, width: int, copies: bool) -> float:
+def mlp_activations(shape: Shape, config: TrainConfig, width: int) -> float:
+    """Those of them that are inside the MLP, its input included where it is kept."""
+    return 3 * shape.inner * width + _inputs(shape, config, width, "mlp")
+
+
+def _inputs(shape: Shape, config: TrainConfig, width: int, role: Role) -> float:
     """Bytes per token of linear layers' kept inputs."""
     if config.tuner in ("prefix", "ia3", "bottleneck"):
-        return _beside(shape, config, width)
-    layers = list(shape.linears) if trains_base(config) else adapted(shape, config)
+        return _beside(shape, config, width, role)
+    every = list(shape.linears) if trains_base(config) else adapted(shape, config)
+    layers = [one for one in every if one.role == role]
+    copies = trains_base(config) and width < _FLOAT32
     dropped = config.tuner == "lora" and config.lora.dropout > 0
     if copies or dropped:  # one each; with dropout a mask of a byte each, too
         kept = sum(one.inputs for one in layers) * (width + (1 if dropped else 0))
     else:
-        kept = sum({(one.role, one.inputs): one.inputs for one in layers}.values()) * width
+        # The first layers of an attention or MLP share one input, the last has its own.
+        kept = sum({one.name in _LAST: one.inputs for one in layers}.values()) * width
     if config.tuner != "lora":
         return kept
     magnitudes = sum(one.outputs for one in layers) * width if config.lora.dora else 0
     return kept + len(layers) * config.lora.rank * width + magnitudes
 
 
-def _beside(shape: Shape, config: TrainConfig, width: int) -> float:
+def _beside(shape: Shape, config: TrainConfig, width: int, role: Role) -> float:
     """The same of tuners that leave the linear layers alone."""
     if config.tuner == "ia3":
-        return (2 * shape.keys + shape.inner) * width
-    if config.tuner == "bottleneck":
-        places = 2 if config.bottleneck.placement == "both" else 1
-        return places * (shape.hidden + config.bottleneck.size) * width
+        return (shape.inner if role == "mlp" else 2 * shape.keys) * width
+    if config.tuner == "bottleneck" and (role == "mlp" or config.bottleneck.placement == "both"):
+        return (shape.hidden + config.bottleneck.size) * width
     return 0
 
 
@@ -318,7 +336,7 @@ def flops_per_token(shape: Shape, config: TrainConfig, batch: Batch) -> float:
     2 per weight forward, 2 for the gradient of the input, 2 for that of a trained weight (Kaplan
     et al. 2020, arXiv 2001.08361): 4N where the base is frozen and 6N where it is trained.
     Causal attention adds 2·length·queries per layer forward and twice that backward. The head
-    works on learnt positions only. Checkpointing repeats the blocks' forward pass.
+    works on learnt positions only. Checkpointing repeats the blocks' or the MLPs' forward pass.
     """
     share = min(1.0, config.freeze.blocks / shape.layers)
     matrices = 2 * (shape.linear_weights + shape.embedding * batch.learnt / max(1, batch.tokens))
@@ -326,5 +344,8 @@ def flops_per_token(shape: Shape, config: TrainConfig, batch: Batch) -> float:
     times = {"full": 3.0, "freeze": 1 + 2 * share}.get(config.tuner, 2.0)
     # Products of queries and keys have no weights: their backward pass is always twice as long.
     passes = 1 + 2 * share if config.tuner == "freeze" else 3.0
-    repeated = 2 * shape.linear_weights + attention if config.memory.checkpointing == "full" else 0
+    repeated = {
+        "selective": 2 * shape.layers * sum(o.weights for o in shape.linears if o.role == "mlp"),
+        "full": 2 * shape.linear_weights + attention,
+    }.get(config.memory.checkpointing, 0)
     return times * matrices + passes * attention + repeated

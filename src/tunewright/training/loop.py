@@ -21,7 +21,7 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.errors import TrainingError
 from tunewright.core.events import Event, Listener
 from tunewright.core.messages import Source
-from tunewright.training.batches import PackedBatch, Sampler, Unit, pack
+from tunewright.training.batches import Sampler, Unit
 from tunewright.training.checkpoints import (
     Checkpoint,
     TrainState,
@@ -31,11 +31,15 @@ from tunewright.training.checkpoints import (
     save_checkpoint,
 )
 from tunewright.training.drawing import Drawing
-from tunewright.training.memory import peak_memory_bytes
-from tunewright.training.methods.base import Method, Tally
+from tunewright.training.memory import out_of_memory, peak_memory_bytes
+from tunewright.training.methods.base import Method
+from tunewright.training.parts import parts_of, tell
+from tunewright.training.passes import Passes
 from tunewright.training.preview import Preview
+from tunewright.training.rehearsal import longest_batch, rehearse_save
 from tunewright.training.schedule import learning_rate
 from tunewright.training.supervision import Supervision
+from tunewright.training.texts import both
 
 _RECENT = 20  # steps that speed, remaining time and the reported training loss are averaged over
 _SMOOTHING = 0.9  # weight of what was in the smoothed loss
@@ -67,6 +71,7 @@ class Job:
         preview: answers a few questions at every validation, if wanted.
         drawing: draws answers, for methods that learn from the model's own.
         starting: what was trained as it began, for those of them that compare with it.
+        rehearse: whether the longest step, validation and a save are tried before the first step.
     """
 
     config: TrainConfig
@@ -90,6 +95,7 @@ class Job:
     preview: Preview | None = None
     drawing: Drawing | None = None
     starting: Mapping[str, Tensor] = field(default_factory=dict)
+    rehearse: bool = False
 
 
 class Loop:
@@ -108,6 +114,7 @@ class Loop:
         self._saved_step = self.state.step
         self._validated_step: int | None = None
         self._preview = job.preview
+        self._passes = Passes(job, self.state, self._emit)
         self._done = 0  # steps of this process
         self._epoch_batches = 1
         self._times: deque[tuple[float, int]] = deque(maxlen=_RECENT)
@@ -132,10 +139,12 @@ class Loop:
         """
         config, state = self.job.config, self.state
         self.job.model.train()
-        for batch in self._batches():
+        if self.job.rehearse and self.state.step < self.job.steps:
+            self._rehearse(supervision)
+        for units in self._batches():
             if self._exhausted() or self._ended_by(supervision):
                 break
-            self._step(batch)
+            self._step(units)
             last = state.step == self.job.steps
             improved = (state.step % config.eval_steps == 0 or last) and self._validate()
             due = improved or last or state.step % config.save_steps == 0
@@ -175,34 +184,32 @@ class Loop:
             for factor, names in groupby(self._names, lambda name: factors.get(name, 1.0))
         ]
 
-    def _batches(self) -> Iterator[PackedBatch]:
-        """Batches from where the state stands to the last step; keeps the position in step."""
+    def _batches(self) -> Iterator[list[Unit]]:
+        """Each step's units, from where the state stands to the last; keeps its position."""
         job, state = self.job, self.state
         while state.step < job.steps:
             order = job.sampler.epoch(state.epoch)
             self._epoch_batches = len(order)
             for indices in order[state.batch :]:
-                yield job.method.collate([job.train[index] for index in indices]).to(job.device)
+                yield [job.train[index] for index in indices]
                 if state.step == job.steps:
                     return
             state.epoch, state.batch = state.epoch + 1, 0
 
-    def _step(self, batch: PackedBatch) -> None:
+    def _step(self, units: Sequence[Unit]) -> None:
         job = self.job
         begin = time.perf_counter()
         rate = self._begin_step()
+        found = self._passes.learn(units, self._set_chance)
         with self._memory_named():
-            outcome = job.method.loss(job.model, batch)
-            loss = outcome.loss
-            loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip_grad_norm_(job.parameters.values(), job.config.optimizer.max_grad_norm)
-        loss_value, norm_value = loss.item(), norm.item()
-        if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
-            raise self._not_finite(batch, loss_value, norm_value)
-        self._optimizer.step()
+            norm = clip_grad_norm_(job.parameters.values(), job.config.optimizer.max_grad_norm)
+            loss_value, norm_value = found.outcome.loss.item(), norm.item()
+            if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+                raise self._not_finite(units, loss_value, norm_value)
+            self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        self._advance(batch.tokens, loss_value, time.perf_counter() - begin)
-        self._report(loss_value, norm_value, rate, outcome.numbers())
+        self._advance(found.tokens, loss_value, time.perf_counter() - begin)
+        self._report(loss_value, norm_value, rate, found.outcome.numbers())
 
     def _begin_step(self) -> float:
         """Set the learning rate, which is returned, and chance."""
@@ -210,9 +217,12 @@ class Loop:
         rate = learning_rate(state.step + 1, job.steps, job.peak_rate, job.config.optimizer)
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        # Dropout depends on seed and step alone, so that a resumed run repeats it exactly.
-        torch.manual_seed((job.config.seed * 1_000_003 + state.step) % 2**63)
+        self._set_chance()
         return rate
+
+    def _set_chance(self) -> None:
+        """Dropout depends on seed and step alone, so that a resumed run repeats it exactly."""
+        torch.manual_seed((self.job.config.seed * 1_000_003 + self.state.step) % 2**63)
 
     def _advance(self, tokens: int, loss: float, seconds: float) -> None:
         state = self.state
@@ -282,13 +292,31 @@ class Loop:
         """The loss of the dev split, and what else is worth watching."""
         job = self.job
         job.model.eval()
-        tally = Tally()
-        with torch.inference_mode():
-            for indices in pack(list(map(len, job.dev)), job.config.batch_tokens, seed=None):
-                batch = job.method.collate([job.dev[index] for index in indices]).to(job.device)
-                tally.add(job.method.loss(job.model, batch))
+        tally = self._passes.judge(job.dev)
         job.model.train()
         return tally.loss, tally.numbers()
+
+    def _rehearse(self, supervision: Supervision) -> None:
+        """The longest step, the longest validation and a save, as though they never had been."""
+        job, begin = self.job, time.perf_counter()
+        devices = [job.device] if job.device.type == "cuda" else []
+        longest = longest_batch(job.train, job.sampler)
+        with torch.random.fork_rng(devices):
+            self._passes.learn(longest, self._set_chance)
+            self._optimizer.zero_grad(set_to_none=True)
+            if job.dev:
+                job.model.eval()
+                parts = parts_of(job.dev, self._passes.most)
+                self._passes.judge(max(parts, key=lambda part: sum(map(len, part))))
+                job.model.train()
+        run_folder = self.folder.parent
+        rehearse_save(run_folder, self.state, job.parameters, job.write_adapter, supervision.disk)
+        numbers = {
+            "tokens": sum(map(len, longest)),
+            "memory_bytes": peak_memory_bytes(job.device),
+            "seconds": time.perf_counter() - begin,
+        }
+        self._emit("rehearsed", **numbers, text=both("memory.rehearsed", **_readable(numbers)))
 
     def _show_answers(self) -> None:
         """Answers to the same few questions each time; without memory for them, none any more."""
@@ -296,7 +324,9 @@ class Loop:
             return
         try:
             samples = self._preview()
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             self._preview = None
             self._emit("note", text="no memory is left for preview; it is off from here on")
             return
@@ -322,19 +352,20 @@ class Loop:
     def _memory_named(self) -> Iterator[None]:
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             raise TrainingError(
                 f"step {self.state.step + 1}: {self.job.device} is out of memory",
                 "Lower batch_tokens or lora.rank, or prepare with a smaller max_tokens.",
             ) from error
 
-    def _not_finite(self, batch: PackedBatch, loss: float, norm: float) -> TrainingError:
-        """Name the rows: those whose own loss is not finite, else the whole batch."""
+    def _not_finite(self, units: Sequence[Unit], loss: float, norm: float) -> TrainingError:
+        """Name the rows: those whose own loss is not finite, else all of the step."""
         job = self.job
-        inside = [unit for unit in job.train if not set(unit.rows).isdisjoint(batch.rows)]
-        with torch.inference_mode():
-            bad = [row for unit in inside if not self._finite(unit) for row in unit.rows]
-        rows = [job.sources[row] for row in dict.fromkeys(bad or batch.rows)]
+        bad = [row for unit in units if not self._finite(unit) for row in unit.rows]
+        every = [row for unit in units for row in unit.rows]
+        rows = [job.sources[row] for row in dict.fromkeys(bad or every)]
         named = ", ".join(f"{source.file} row {source.row}" for source in rows[:10])
         more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
         return TrainingError(
@@ -344,8 +375,12 @@ class Loop:
         )
 
     def _finite(self, unit: Unit) -> bool:
-        batch = self.job.method.collate([unit]).to(self.job.device)
-        return math.isfinite(self.job.method.loss(self.job.model, batch).loss.item())
+        outcome = tell(self.job.method, self.job.model, [unit], self.job.device)
+        return math.isfinite(outcome.loss.item())
 
     def _emit(self, kind: str, **data: Any) -> None:
         self._listen(Event(kind=kind, data=data))
+
+
+def _readable(numbers: dict[str, float]) -> dict[str, float]:
+    return {**numbers, "gigabytes": numbers["memory_bytes"] / 1e9}

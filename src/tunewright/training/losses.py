@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from tunewright.model.rounding import SIZE_STEP, rounds_sizes
 from tunewright.training.batches import PackedBatch
 
 _CHUNK_ELEMENTS = 2**26
@@ -29,15 +30,32 @@ def supervised_logits(model: Any, batch: PackedBatch) -> Tensor:
     The head runs on those positions only: with a vocabulary of 150,000 the logits of a full
     sequence would be the largest tensor of the whole step.
     """
-    output = model(
-        input_ids=batch.input_ids,
-        position_ids=batch.position_ids,
-        cu_seqlens=batch.cu_seqlens,
-        logits_to_keep=batch.positions,
-        use_cache=False,
-    )
+    output = model(**_inputs(batch, rounds_sizes(model, batch.input_ids)), use_cache=False)
     logits: Tensor = output.logits[0]
-    return logits
+    return logits[: batch.supervised]
+
+
+def _inputs(batch: PackedBatch, rounded: bool) -> dict[str, Tensor]:
+    """What the model gets; its sizes rounded up with tokens that nothing looks at.
+
+    They follow the last document, whose own tokens look back only, and none of them is learnt.
+    The positions that are added ask for logits that are cut off again.
+    """
+    inputs = {
+        "input_ids": batch.input_ids,
+        "position_ids": batch.position_ids,
+        "cu_seqlens": batch.cu_seqlens,
+        "logits_to_keep": batch.positions,
+    }
+    if not rounded:
+        return inputs
+    more = -batch.tokens % SIZE_STEP
+    for name in ("input_ids", "position_ids"):
+        inputs[name] = functional.pad(inputs[name], (0, more))
+    inputs["logits_to_keep"] = functional.pad(batch.positions, (0, -batch.supervised % SIZE_STEP))
+    inputs["cu_seqlens"] = batch.cu_seqlens.clone()
+    inputs["cu_seqlens"][-1] += more
+    return inputs
 
 
 def next_token_loss(model: Any, batch: PackedBatch) -> Tensor:

@@ -1,27 +1,21 @@
-"""The estimate of a run that is about to begin, from its base's config and its own batches."""
+"""How a run that is about to begin fits its machine, by its base's config and its own batches."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import torch
-
 from tunewright.config.training import TrainConfig
-from tunewright.core.errors import ModelError
+from tunewright.core.errors import InputError, ModelError
 from tunewright.model.folders import read_json
 from tunewright.model.shapes import Shape, shape_of
 from tunewright.model.tuners.files import PEFT_SETTINGS, read_settings, tuner_of
 from tunewright.training.batches import Sampler, Unit
-from tunewright.training.estimates import (
-    Batch,
-    DeviceName,
-    Estimate,
-    Precision,
-    estimate,
-    timed,
-)
-from tunewright.training.machine import multiplying_speed
+from tunewright.training.choice import Choice, Need, choose
+from tunewright.training.estimates import Batch
+from tunewright.training.machine import Machine
+from tunewright.training.parts import parts_of
 from tunewright.training.recipes import Facts
 
 
@@ -58,43 +52,66 @@ def rank_in(folder: Path) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def outlook(
-    folder: Path,
+def fitted(
     config: TrainConfig,
+    folder: Path,
     units: Sequence[Unit],
-    sampler: Sampler,
-    tokens: int,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Estimate | None:
-    """What a run will take; None for an architecture whose sizes cannot be told.
+    machine: Machine,
+    *,
+    divides: bool,
+) -> Choice | None:
+    """How a run fits its machine; None for an architecture whose sizes cannot be told.
 
     Args:
-        folder: of the base.
         config: the recipe.
-        units: what is trained on.
-        sampler: divides them into batches.
-        tokens: that the whole run trains on.
-        device: where it runs.
-        dtype: of the arithmetic.
+        folder: of the base.
+        units: what the model reads and learns.
+        machine: where it runs.
+        divides: whether the method can learn a step's batch in parts.
     """
     shape = shape_in(folder)
     if shape is None:
         return None
-    place: DeviceName = "cuda" if device.type == "cuda" else "cpu"
-    precision: Precision = "bfloat16" if dtype == torch.bfloat16 else "float32"
-    batch = largest_batch(units, sampler)
-    plan = estimate(shape, config, batch, place, precision, stored=stored_bytes(folder))
-    return timed(plan, tokens, multiplying_speed(device, dtype), place)
+    sampler = Sampler(tuple(map(len, units)), config.batch_tokens, config.seed)
+    steps = [[units[index] for index in batch] for batch in sampler.epoch(0)]
+    need = Need(shape, facts_of(units), stored_bytes(folder), divides, partial(largest_pass, steps))
+    return choose(config, need, machine)
 
 
-def largest_batch(units: Sequence[Unit], sampler: Sampler) -> Batch:
-    """The batch of the first epoch with the most tokens; the others differ in their mixture."""
-    batches = sampler.epoch(0)
-    most = max(batches, key=lambda batch: sum(len(units[index]) for index in batch))
-    documents = [one for index in most for one in units[index].documents]
-    return Batch(
-        tokens=sum(map(len, documents)),
-        learnt=max(sum(units[index].learnt for index in batch) for batch in batches),
-        length=round(sum(len(one) ** 2 for one in documents) / sum(map(len, documents))),
+def refuse_misfit(choice: Choice, machine: Machine) -> None:
+    """Refuse what the memory does not hold, unless that is wanted.
+
+    Raises:
+        InputError: saying what would fit.
+    """
+    if choice.fits or choice.config.memory.force:
+        return
+    said, *ways = [text.en for text in choice.instead]
+    raise InputError(
+        f"this run does not fit the memory of {machine.name}: {said}",
+        "\n  ".join(("What would:", *ways, "memory.force=true begins all the same")),
     )
+
+
+def largest_pass(steps: Sequence[Sequence[Unit]], tokens: int) -> Batch:
+    """The largest part of any step when parts have at most so many tokens.
+
+    The steps are those of the first epoch; others differ in their mixture.
+    """
+    parts = [part for step in steps for part in parts_of(step, tokens)]
+    documents = [
+        document
+        for unit in max(parts, key=lambda part: sum(map(len, part)))
+        for document in unit.documents
+    ]
+    lengths = list(map(len, documents))
+    return Batch(
+        tokens=sum(lengths),
+        learnt=max(sum(unit.learnt for unit in part) for part in parts),
+        length=round(sum(length**2 for length in lengths) / sum(lengths)),
+    )
+
+
+def tight(choice: Choice, machine: Machine) -> bool:
+    """Whether a rehearsal is worth its time: on a GPU, or where the plan takes half of the rest."""
+    return machine.device == "cuda" or choice.estimate.memory.peak > machine.memory / 2

@@ -24,6 +24,7 @@ from tunewright.core.errors import Interrupted, TrainingError
 from tunewright.core.events import Event, Listener
 from tunewright.core.files import write_json_atomic
 from tunewright.training.loop import Job, Loop
+from tunewright.training.memory import out_of_memory
 from tunewright.training.plan import Plan
 from tunewright.training.supervision import Supervision
 
@@ -214,6 +215,7 @@ def _tried(job: Job, folder: Path, rate: float, steps: int, watch: _Watch) -> fl
         steps=steps,
         peak_rate=rate,
         preview=None,
+        rehearse=False,
     )
     above = watch.supervision
     try:
@@ -221,7 +223,7 @@ def _tried(job: Job, folder: Path, rate: float, steps: int, watch: _Watch) -> fl
             _Undisturbed(above.stop, above.requests, above.disk)
         )
     except TrainingError as error:
-        if isinstance(error.__cause__, torch.OutOfMemoryError):
+        if out_of_memory(error.__cause__):
             raise
         return None
     return state.valid_loss if job.dev else state.smoothed_loss

@@ -25,7 +25,7 @@ from tunewright.core.errors import EndpointError, TrainingError
 from tunewright.core.events import Listener
 from tunewright.core.store import Store
 from tunewright.grading.results import Scorer
-from tunewright.training.batches import Example, PackedBatch, collate, pack
+from tunewright.training.batches import Example, Unit, collate, pack
 from tunewright.training.checkpoints import Checkpoint, TrainState
 from tunewright.training.drawing import Drawing
 from tunewright.training.loop import Job, Loop
@@ -33,7 +33,6 @@ from tunewright.training.methods.base import Tally
 from tunewright.training.methods.policy import (
     PolicyMethod,
     Prompt,
-    PromptBatch,
     Rollout,
     collate_rollouts,
     example_of,
@@ -101,13 +100,12 @@ class RolloutLoop(Loop):
             again = f"Continue with: tunewright train --resume {self.folder.parent.name}"
             raise EndpointError(error.message, f"{error.hint} {again}".strip()) from error
 
-    def _step(self, batch: PackedBatch) -> None:
-        if not isinstance(batch, PromptBatch):
-            raise TypeError("a step begins with questions")
+    def _step(self, units: Sequence[Unit]) -> None:
+        prompts = cast(Sequence[Prompt], units)
         begin = time.perf_counter()
         rate = self._begin_step()
         with self._memory_named():
-            found = self._answered(batch.prompts)
+            found = self._answered(prompts)
             rollouts = self._compared(found)
             loss, norm, numbers = self._learn(rollouts)
         tokens = sum(len(one.example) for one in rollouts)

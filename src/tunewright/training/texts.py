@@ -129,6 +129,25 @@ SENTENCES: Final = MappingProxyType(
             "（部分得分、text_similarity、multi），让回答更多样（rl.temperature、rl.group），"
             "或先用 sft 教会基本形式。",
         ),
+        # Memory
+        "memory.divided": (
+            "Step {step}: {before:,} tokens at once do not fit into the memory. From here on at "
+            "most {tokens:,} go through the model at once; a step still learns from as many.",
+            "第 {step} 步：内存放不下一次处理 {before:,} 个 token。此后每次最多处理 {tokens:,} 个，"
+            "每步学习的总量不变。",
+        ),
+        "memory.rehearsed": (
+            "Rehearsed in {seconds:.1f} s: the longest step ({tokens:,} tokens), the longest "
+            "validation and a save fit; {gigabytes:.1f} GB at most.",
+            "预演用时 {seconds:.1f} 秒：最长的一步（{tokens:,} 个 token）、最长的验证和一次保存"
+            "都放得下，最多 {gigabytes:.1f} GB。",
+        ),
+        "memory.corrected": (
+            "Measured: {speed:,.0f} tokens/s, {planned_speed} planned; {remaining} to go; "
+            "{peak} at most, {planned_peak} planned.",
+            "实测：每秒 {speed:,.0f} 个 token（计划 {planned_speed}）；还需 {remaining}；"
+            "内存最多 {peak}（计划 {planned_peak}）。",
+        ),
         # Comparison of runs
         "compare.title": ("Training runs side by side", "训练任务对比"),
         "compare.made": (

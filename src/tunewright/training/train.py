@@ -21,6 +21,7 @@ from tunewright.core.store import Store
 from tunewright.model.catalog import Base
 from tunewright.model.references import Resolved, resolve
 from tunewright.training.control import Requests
+from tunewright.training.correction import Correction
 from tunewright.training.disk import DiskPatience
 from tunewright.training.drift import Now, keep_rows, refuse_drift
 from tunewright.training.history import run_lock
@@ -66,7 +67,8 @@ def train(
     Raises:
         InputError: an unknown dataset or base, or rows that cannot be learnt; no run is made.
         Interrupted: after Ctrl-C or SIGTERM; the state is saved and the hint says how to go on.
-        TrainingError: the loss stopped being a number; checkpoints so far are kept.
+        TrainingError: the loss stopped being a number, or one row alone does not fit the memory;
+            checkpoints so far are kept.
         StorageError: the disk refused; the run can be resumed from its last checkpoint.
     """
     started = time.perf_counter()
@@ -135,7 +137,7 @@ def resume(
         dataset = store.get(Dataset, run.dataset)
         start = _resolve_start(config.base, store)
         rows = store.folder(Dataset, dataset.id)
-        job, plan = build_job(config, dataset, start, rows, Watch(started, listen))
+        job, plan = build_job(config, dataset, start, rows, Watch(started, listen, resumed=True))
         found = search_checkpoints(folder / "checkpoints")
         saved = found.checkpoint.state.identity if found.checkpoint else None
         refuse_drift(folder, Now(job.identity, config, rows), saved)
@@ -176,10 +178,11 @@ def _work(session: Session, job: Job, plan: Plan, checkpoint: Checkpoint | None)
             job.read_adapter(checkpoint.adapter)
             tell_threads(session, checkpoint.state.threads)
         with watched(session, job, plan, checkpoint) as watchers:
-            loop = open_loop(job, session.folder, watchers, checkpoint, session.store)
+            listen = watchers if plan.estimate is None else Correction(watchers, plan.estimate)
+            loop = open_loop(job, session.folder, listen, checkpoint, session.store)
             state = loop.run(supervision)
             model = disk(lambda: _publish(session, job, state))
-            disk(lambda: session.end("succeeded", summary=_summary(job, state)))
+            disk(lambda: session.end("succeeded", summary=_summary(job, plan, state)))
         session.emit(Event(kind="done", data=model.model_dump(mode="json")))
         return model
 
@@ -268,17 +271,20 @@ def _lasting_name(base: Base) -> str:
     return str(base.folder) if local else base.name
 
 
-def _summary(job: Job, state: TrainState) -> dict[str, Any]:
+def _summary(job: Job, plan: Plan, state: TrainState) -> dict[str, Any]:
     from tunewright.training.checkpoints import checkpoint_path
     from tunewright.training.memory import peak_memory_bytes
 
     best = state.best_step or state.step
+    peak = peak_memory_bytes(job.device)
     return {
         "steps": state.step,
         "trained_tokens": state.tokens,
         "tokens_per_second": _speed(state),
         "first_step_seconds": state.first_step_seconds,
-        "peak_memory_bytes": peak_memory_bytes(job.device),
+        "peak_memory_bytes": peak,
+        "measured_peak": peak,
+        "planned_peak": plan.estimate.memory.peak if plan.estimate else None,
         "train_loss": sum(state.recent_losses) / len(state.recent_losses),
         "valid_loss": state.best_loss,
         "best_checkpoint": checkpoint_path(Path("checkpoints"), best).as_posix(),

@@ -147,6 +147,7 @@ def _mix_precision(
         if parameter not in kept:
             parameter.data = parameter.data.to(dtype)
     model.forward = torch.autocast(device.type, dtype)(model.forward)
+    model.computes_in = dtype
 
 
 def _copy(tensors: dict[str, torch.Tensor], trained: Trained) -> None:

@@ -215,6 +215,19 @@ class Method(ABC, Generic[UnitT, BatchT]):
     def loss(self, model: Any, batch: BatchT) -> Outcome:
         """What the model makes of a batch; with gradients where they are enabled."""
 
+    def counts(self, batch: BatchT) -> tuple[int, ...]:
+        """What the means of ``loss`` are divided by, told before the model runs.
+
+        A method that tells them can learn a step's batch in parts. One that looks at its batch as
+        a whole leaves this out, and its batches stay whole.
+        """
+        raise TypeError(f"the loss of {type(self).__name__} cannot be divided")
+
+    @classmethod
+    def divides(cls) -> bool:
+        """Whether a batch can be learnt in parts."""
+        return cls.counts is not Method.counts
+
     def sampler(self, units: Sequence[UnitT]) -> Sampler:
         """Which units form which step."""
         return Sampler(tuple(map(len, units)), self.config.batch_tokens, self.config.seed)

@@ -17,7 +17,13 @@ from tunewright.training.losses import (
     token_log_probs,
 )
 from tunewright.training.methods.base import Mean, Outcome, Rate
-from tunewright.training.methods.pairs import PairBatch, PairMethod, halves, pair_metrics
+from tunewright.training.methods.pairs import (
+    PairBatch,
+    PairMethod,
+    halves,
+    of_better,
+    pair_metrics,
+)
 
 # Log-ratios of the documents, and their learnt tokens → a loss per pair.
 _Formula = Callable[[Tensor, Tensor, DpoConfig], Tensor]
@@ -49,9 +55,15 @@ class DpoMethod(PairMethod):
         losses = _FORMULAS[config.loss](ratios, lengths, config)
         terms = [Mean(losses.sum(), batch.pairs)]
         if config.rpo_alpha:
-            better = log_probs[batch.documents % 2 == 0]
+            better = log_probs[of_better(batch)]
             terms.append(Mean(-config.rpo_alpha * better.sum(), better.shape[0]))
         return Outcome(tuple(terms), pair_metrics(*halves(config.beta * ratios)))
+
+    def counts(self, batch: PairBatch) -> tuple[int, ...]:
+        """Pairs, and the better answers' tokens where those are learnt too."""
+        if not self.config.dpo.rpo_alpha:
+            return (batch.pairs,)
+        return batch.pairs, int(of_better(batch).sum())
 
 
 def _delta(ratios: Tensor) -> Tensor:

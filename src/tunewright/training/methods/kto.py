@@ -93,7 +93,11 @@ class RatedBatch(PackedBatch):
 
 
 class KtoMethod(Method[RatedGroup, RatedBatch]):
-    """KTO, from rated answers, or from pairs, whose answers count as one good and one bad."""
+    """KTO, from rated answers, or from pairs, whose answers count as one good and one bad.
+
+    Every answer's loss depends on the divergence that all mismatched pairs of the step show
+    together: a step's batch cannot be divided.
+    """
 
     kinds: ClassVar[frozenset[RowKind]] = frozenset({"rating", "preference"})
     refers: ClassVar[bool] = True

@@ -19,6 +19,7 @@ from tunewright.training.methods.pairs import (
     PairBatch,
     PairMethod,
     halves,
+    of_better,
     pair_metrics,
 )
 
@@ -65,13 +66,17 @@ class OrpoMethod(PairMethod):
         counted = batch.answers.float()
         means = document_sums(log_probs * counted, batch) / document_sums(counted, batch)
         better, worse = halves(means)
-        learnt = log_probs[batch.documents % 2 == 0]
+        learnt = log_probs[of_better(batch)]
         odds = functional.logsigmoid(log_odds(better, worse))
         terms = (
             Mean(-learnt.sum(), learnt.shape[0]),
             Mean(-beta * odds.sum(), batch.pairs),
         )
         return Outcome(terms, pair_metrics(beta * better, beta * worse))
+
+    def counts(self, batch: PairBatch) -> tuple[int, ...]:
+        """The better documents' learnt tokens, and pairs."""
+        return int(of_better(batch).sum()), batch.pairs
 
 
 def _whole(example: Example) -> Example:

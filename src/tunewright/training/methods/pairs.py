@@ -93,6 +93,10 @@ class PairMethod(Method[Pair, PairBatch]):
         reference = torch.tensor(known).flatten() if known else None
         return PairBatch(**packed(documents), reference=reference)
 
+    def counts(self, batch: PairBatch) -> tuple[int, ...]:
+        """Pairs."""
+        return (batch.pairs,)
+
     def refer(self, units: Sequence[Pair], log_probs: Sequence[Sequence[float]]) -> list[Pair]:
         """The pairs with the reference's log-probabilities."""
         return [
@@ -166,6 +170,11 @@ def pair_metrics(better: Tensor, worse: Tensor) -> dict[str, Mean]:
         "margin": Mean((better - worse).sum(), pairs),
         "accuracy": Mean((better > worse).sum(), pairs),
     }
+
+
+def of_better(batch: PackedBatch) -> Tensor:
+    """``(supervised,)`` whether a learnt token belongs to the better document of its pair."""
+    return batch.documents % 2 == 0
 
 
 def halves(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,8 +40,13 @@ class TokenMethod(Method[Example, PackedBatch]):
         """
         logits = supervised_logits(model, batch).float()
         total = functional.cross_entropy(logits, batch.labels, reduction="sum")
+        (learnt,) = self.counts(batch)
         metrics = {} if torch.is_grad_enabled() else {"token_accuracy": _accuracy(logits, batch)}
-        return Outcome((Mean(total, batch.supervised),), metrics)
+        return Outcome((Mean(total, learnt),), metrics)
+
+    def counts(self, batch: PackedBatch) -> tuple[int, ...]:
+        """Learnt tokens."""
+        return (batch.supervised,)
 
 
 def _accuracy(logits: Tensor, batch: PackedBatch) -> Mean:
