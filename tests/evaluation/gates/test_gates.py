@@ -80,6 +80,7 @@ def test_nothing_learned_is_nothing_recited(make_results: Any, dataset: Dataset)
     gate = judged(results, dataset, paraphrases(50))["memorisation"]
     assert gate.passed is None
     assert "nothing to recite" in gate.prescription
+    assert "against 0.0% before tuning" in gate.evidence
 
 
 def test_without_training_rows_there_is_no_such_gate(make_results: Any, dataset: Dataset) -> None:

@@ -21,10 +21,12 @@ def memorisation(case: Case) -> Gate | None:
     if memory is None or memory.transfer is None:
         return None
     texts, found, least = case.texts, memory.transfer, case.config.probes.recited
+    learned = found.seen_gain >= _LEARNED
     evidence = texts(
-        f"memorisation.evidence.{found.tier}",
+        f"memorisation.evidence.{found.tier if learned else 'none'}",
         model=case.responder,
         seen=percent(memory.steps["seen"].score),
+        before=percent(memory.steps["seen"].score - found.seen_gain),
         other=percent(memory.steps[found.tier].score),
         gained=percent(found.seen_gain),
         share=percent(found.share, 0),

@@ -132,6 +132,12 @@ GATES: Final = MappingProxyType(
             "训练数据上的提升（{gained}）有 {share} 在新问题上同样体现（95% 区间 {low} 至 "
             "{high}）。",
         ),
+        "memorisation.evidence.none": (
+            "{model} scores {seen} on {rows} training rows, against {before} before tuning, and "
+            "{other} on {questions} other questions.",
+            "{model} 在 {rows} 条训练数据上得分 {seen}（微调前 {before}），"
+            "在 {questions} 道其他问题上得分 {other}。",
+        ),
         "memorisation.recited.do": (
             "It recites: less than {least} carries over, and training rows score {gap} higher. "
             "Train fewer epochs or at a lower learning rate, and add other wordings of each "
