@@ -17,7 +17,7 @@ from tunewright.config.advice import AdviseConfig
 from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
-from tunewright.config.serving import GenerationConfig, ServeConfig
+from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 from tunewright.data.checks.table import CHECKS
 
@@ -38,6 +38,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("evaluate", EvaluateConfig),
     ("chat", GenerationConfig),
     ("serve", ServeConfig),
+    ("keys create", KeyConfig),
 )
 OPENING = """# Options
 

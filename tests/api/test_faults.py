@@ -156,12 +156,6 @@ def test_a_port_in_use_is_said_plainly(tmp_path: Path) -> None:
     assert "in use" in said["error"]
 
 
-def test_strangers_are_not_served_without_keys(tmp_path: Path) -> None:
-    process, said = start_program(tmp_path / "home", tmp_path / "log", host=ANY)
-    assert process.wait(timeout=PATIENCE) == 2
-    assert "api_key_file" in said["error"]
-
-
 def test_with_keys_every_route_but_health_wants_one(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("first-key-0123456789\n", encoding="utf-8")

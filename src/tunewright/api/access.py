@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Header, Request
 
-from tunewright.api.keys import Keys
+from tunewright.api.keys import KeyRing, bearer
+from tunewright.api.limits import Limits
+from tunewright.api.metering import meter_of
+from tunewright.api.scopes import opens, scope_of
+from tunewright.core.api_keys import state_of
+from tunewright.core.records import ApiKey
+from tunewright.core.scopes import DEFAULT_PROJECT, SCOPES
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
 
-DEFAULT_PROJECT = "default"
+__all__ = ["DEFAULT_PROJECT", "Access", "Caller", "authenticate", "gateway_of"]
 
 
 @dataclass(frozen=True)
@@ -22,27 +30,95 @@ class Caller:
         project: what the caller makes and sees belongs to it; another project's object is as
             though it did not exist.
         key: id of the API key; None where no keys are asked for.
+        scopes: what the key opens.
+        limits: the key's own, by the names of ``LimitsConfig``.
     """
 
     project: str = DEFAULT_PROJECT
     key: str | None = None
+    scopes: frozenset[str] = frozenset(SCOPES)
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+class Access:
+    """Who may ask, and how much.
+
+    Args:
+        ring: the keys.
+        limits: of each of them.
+        always: ask for a key from the beginning.
+        never: ask for none.
+
+    With neither, keys are asked for as soon as one has ever been made.
+    """
+
+    def __init__(self, ring: KeyRing, limits: Limits, *, always: bool, never: bool) -> None:
+        self._ring = ring
+        self._always = always
+        self._never = never
+        self.limits = limits
+
+    async def keyed(self) -> bool:
+        """Whether requests need a key now."""
+        return not self._never and (self._always or await self._ring.exist())
+
+    async def identify(self, authorization: str | None) -> Caller:
+        """Who sent this Authorization header.
+
+        Raises:
+            RequestError: 401.
+        """
+        if not await self.keyed():
+            return Caller()
+        secret = bearer(authorization)
+        if secret is None:
+            raise _unknown("this is no API key" if authorization else "an API key is needed")
+        key = await self._ring.find(secret)
+        if key is None:
+            raise _unknown("this API key is not valid")
+        state = state_of(key, time.time())
+        if state != "valid":
+            raise _unknown(f"this API key is {state}")
+        return _caller(key)
+
+
+def _caller(key: ApiKey) -> Caller:
+    project = key.project or DEFAULT_PROJECT
+    return Caller(project, key.id, frozenset(key.scopes), key.limits)
+
+
+def _unknown(message: str) -> RequestError:
+    return RequestError(
+        401, f"{message}; send 'Authorization: Bearer <key>'", code="invalid_api_key"
+    )
 
 
 async def authenticate(
     request: Request, authorization: Annotated[str | None, Header()] = None
 ) -> Caller:
-    """The caller; a request without a valid key is refused before its body is read.
+    """The caller, let in; a request that is not is refused before its body is read.
+
+    What a key must open is told by the route that was matched, never by the request's URL.
 
     Raises:
-        RequestError: 401.
+        RequestError: 401 without a valid key, 403 when the key does not open this route, 429 when
+            its limits are reached.
     """
-    keys: Keys | None = request.app.state.keys
-    if keys is None or keys.accept(authorization):
-        return Caller()
-    message = "this API key is not valid" if authorization else "an API key is needed"
-    raise RequestError(
-        401, f"{message}; send 'Authorization: Bearer <key>'", code="invalid_api_key"
-    )
+    access: Access = request.app.state.access
+    meter = meter_of(request)
+    caller = await access.identify(authorization)
+    meter.caller = caller
+    scope = scope_of(request.method, request.scope["route"].path)
+    if not opens(caller.scopes, scope):
+        raise RequestError(
+            403,
+            f"this API key does not open this route; it would need the scope {scope}"
+            if scope
+            else "no API key opens this route",
+            code="missing_scope",
+        )
+    meter.enter(caller, access.limits.of(caller.key or "", caller.limits))
+    return caller
 
 
 def gateway_of(request: Request) -> Gateway:

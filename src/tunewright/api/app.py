@@ -15,15 +15,26 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tunewright import __version__
-from tunewright.api import errors, files, fine_tuning, graders, openai, permissions, uploads
-from tunewright.api.access import authenticate
+from tunewright.api import (
+    errors,
+    files,
+    fine_tuning,
+    graders,
+    openai,
+    operations,
+    permissions,
+    uploads,
+)
+from tunewright.api.access import Access, authenticate
+from tunewright.api.books import Books
 from tunewright.api.boundary import Boundary
 from tunewright.api.job_requests import CreateJobRequest
-from tunewright.api.keys import read_keys
+from tunewright.api.keys import KeyRing, read_keys
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
+from tunewright.deployment.upstream import EngineState
 from tunewright.jobs.dispatcher import Dispatcher
 
 
@@ -33,17 +44,18 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     Raises:
         ConfigError: when the file of API keys cannot be used.
     """
-    keys = read_keys(Path(config.api_key_file)) if config.api_key_file else None
+    file_keys = read_keys(Path(config.api_key_file)) if config.api_key_file else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.gateway = Gateway(store, config)
         app.state.dispatcher.start()
-        try:
-            yield
-        finally:
-            await asyncio.to_thread(app.state.dispatcher.stop)
-            await app.state.gateway.close()
+        async with books.kept():
+            try:
+                yield
+            finally:
+                await asyncio.to_thread(app.state.dispatcher.stop)
+                await app.state.gateway.close()
 
     # The built-in pages load scripts from elsewhere and their routes know no key.
     app = FastAPI(
@@ -55,14 +67,16 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.keys = keys
     app.state.store, app.state.config = store, config
     app.state.dispatcher = Dispatcher(store, config.jobs)
-    app.add_middleware(Boundary, local_only=keys is None)
+    books = app.state.books = Books(store, config, lambda: _engines(app))
+    access = app.state.access = Access(
+        KeyRing(store, file_keys), books.limits, always=config.require_keys, never=config.open
+    )
+    app.add_middleware(Boundary, access=access, books=books, at_once=config.at_once)
     errors.install(app)
-    for part in (openai, files, uploads, fine_tuning, graders, permissions):
+    for part in (openai, files, uploads, fine_tuning, graders, permissions, operations):
         app.include_router(part.router)
-    app.add_api_route("/health", _health, methods=["GET"], summary="Whether the server runs")
 
     async def schema() -> JSONResponse:
         """This document."""
@@ -90,9 +104,10 @@ _BODIES: tuple[type[BaseModel], ...] = (
 )
 
 
-async def _health() -> dict[str, str]:
-    """Needs no key and tells nothing."""
-    return {"status": "ok"}
+def _engines(app: FastAPI) -> list[EngineState]:
+    """How the engines stand; none before the server takes requests."""
+    gateway: Gateway | None = getattr(app.state, "gateway", None)
+    return [] if gateway is None else gateway.engines()
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:

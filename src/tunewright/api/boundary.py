@@ -1,57 +1,105 @@
-"""The outermost layer: request ids, foreign web pages, faults that nobody caught."""
+"""The outermost layer: request ids, limits' headers, foreign web pages, faults nobody caught."""
 
 from __future__ import annotations
 
 import ipaddress
-import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tunewright.api.access import Access
+from tunewright.api.books import UNMATCHED, Books
 from tunewright.api.errors import error_response, unexpected
+from tunewright.api.metering import GONE, Meter
+from tunewright.api.scopes import OPEN_PATHS
 from tunewright.deployment.replies import RequestError
 
 
 class Boundary:
     """Wraps the application.
 
-    Every response carries ``x-request-id``. Without API keys only this machine can connect, but
-    so can any web page open in its browser; ``local_only`` therefore refuses requests that name
-    another host (DNS rebinding) or come from another site's page.
+    Every response carries ``x-request-id`` and where its caller stands, every request is entered
+    in the books. Without API keys only this machine can connect, but so can any web page open in
+    its browser; requests that name another host (DNS rebinding) or come from another site's page
+    are then refused.
+
+    Args:
+        app: what is wrapped.
+        access: whether keys are asked for.
+        books: what is remembered of requests.
+        at_once: requests in hand at the same time, before others are refused.
     """
 
-    def __init__(self, app: ASGIApp, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, access: Access, books: Books, at_once: int) -> None:
         self._app = app
-        self._local_only = local_only
+        self._access = access
+        self._books = books
+        self._at_once = at_once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
-        request_id = f"req_{secrets.token_hex(16)}"
-
-        async def send_named(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = request_id
-                headers["x-content-type-options"] = "nosniff"
-            await send(message)
-
-        refusal = _foreign(Headers(scope=scope)) if self._local_only else None
-        if refusal is not None:
-            await error_response(refusal)(scope, receive, send_named)
-            return
+        meter = self._books.begin()
+        scope.setdefault("state", {})["meter"] = meter
+        wire = _Wire(meter, send)
         try:
-            await self._app(scope, receive, send_named)
+            refusal = await self._refusal(scope)
+            if refusal is None:
+                await self._app(scope, receive, wire)
+            else:
+                meter.refuse(refusal)
+                await error_response(refusal)(scope, receive, wire)
         except Exception as error:
             response = unexpected(error)
-            if started:
+            if wire.started:
+                meter.broken = True
                 raise
-            await response(scope, receive, send_named)
+            await response(scope, receive, wire)
+        finally:
+            if not (wire.ended or meter.broken):
+                meter.status = GONE
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            self._books.end(meter, scope["method"] if route != UNMATCHED else "-", route)
+
+    async def _refusal(self, scope: Scope) -> RequestError | None:
+        """Why a request is not even looked at."""
+        if not await self._access.keyed():
+            foreign = _foreign(Headers(scope=scope))
+            if foreign is not None:
+                return foreign
+        if self._books.in_hand > self._at_once and scope["path"] not in OPEN_PATHS:
+            return RequestError(
+                429,
+                f"the server already has {self._at_once} requests in hand",
+                code="server_busy",
+                retry_after=1,
+            )
+        return None
+
+
+class _Wire:
+    """What goes out, and the headers that every response has."""
+
+    def __init__(self, meter: Meter, send: Send) -> None:
+        self._meter = meter
+        self._send = send
+        self.started = False
+        self.ended = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._meter.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self._meter.id
+            headers["x-content-type-options"] = "nosniff"
+            headers.update(self._meter.headers())
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.ended = True
 
 
 def _foreign(headers: Headers) -> RequestError | None:
@@ -59,7 +107,7 @@ def _foreign(headers: Headers) -> RequestError | None:
     if not _is_local(host):
         return RequestError(
             403,
-            f"host {host[:128]!r} is not this machine; to serve others, set api_key_file",
+            f"host {host[:128]!r} is not this machine; to serve others, use API keys",
             code="host_not_allowed",
         )
     origin = headers.get("origin")

@@ -11,6 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from tunewright.api.logs import masked
+from tunewright.api.metering import meter_of
 from tunewright.core.errors import InputError, TunewrightError
 from tunewright.deployment.replies import RequestError
 
@@ -24,10 +26,13 @@ def error_response(error: RequestError) -> JSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status in (409, 504):
+    if error.status in (409, 504) or error.should_retry is False:
         # OpenAI's client would ask twice more: in vain, or waiting as long each time.
         headers["x-should-retry"] = "false"
-    return JSONResponse(error.body(), error.status, headers)
+    body = error.body()
+    # A key that was put where a name belongs must not end up in a client's log.
+    body["error"]["message"] = masked(body["error"]["message"])
+    return JSONResponse(body, error.status, headers)
 
 
 def unexpected(error: Exception) -> JSONResponse:
@@ -45,6 +50,7 @@ def install(app: FastAPI) -> None:
 
 async def _expected(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestError):
+        meter_of(request).refuse(error)
         return error_response(error)
     if isinstance(error, InputError):
         return error_response(RequestError(400, str(error)))

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from tunewright.api.access import authenticate, gateway_of
+from tunewright.api.access import Caller, authenticate, gateway_of
 from tunewright.api.body import read_body
+from tunewright.api.metering import UNKNOWN, Meter, meter_of
 from tunewright.deployment.catalog import Target
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
@@ -16,6 +17,8 @@ from tunewright.deployment.streaming import EventStream, unless_gone
 
 router = APIRouter(prefix="/v1", dependencies=[Depends(authenticate)])
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]
+CallerOf = Annotated[Caller, Depends(authenticate)]
+MeterOf = Annotated[Meter, Depends(meter_of)]
 
 _CHAT_BODY = {
     "requestBody": {
@@ -28,16 +31,16 @@ _CHAT_BODY = {
 
 
 @router.get("/models", summary="List the models that are served")
-async def list_models(gateway: GatewayOf) -> dict[str, Any]:
+async def list_models(gateway: GatewayOf, caller: CallerOf) -> dict[str, Any]:
     """Tuned models, newest first, then bases."""
-    targets = await gateway.targets()
+    targets = await gateway.targets(caller.project)
     return {"object": "list", "data": [_model(target) for target in targets]}
 
 
 @router.get("/models/{model:path}", summary="One model")
-async def retrieve_model(model: str, gateway: GatewayOf) -> dict[str, Any]:
+async def retrieve_model(model: str, gateway: GatewayOf, caller: CallerOf) -> dict[str, Any]:
     """By public name or by id; names may hold slashes."""
-    return _model(await gateway.find(model))
+    return _model(await gateway.find(model, caller.project))
 
 
 @router.post(
@@ -46,19 +49,36 @@ async def retrieve_model(model: str, gateway: GatewayOf) -> dict[str, Any]:
     response_model=None,
     openapi_extra=_CHAT_BODY,
 )
-async def create_chat_completion(request: Request, gateway: GatewayOf) -> Response:
+async def create_chat_completion(
+    request: Request, gateway: GatewayOf, caller: CallerOf, meter: MeterOf
+) -> Response:
     """Whole, or with ``stream: true`` as server-sent events."""
-    chat = ChatRequest.parse(await read_body(request))
+    raw = await read_body(request)
+    chat = ChatRequest.parse(raw)
+    meter.note_prompt([message.model_dump(exclude_none=True) for message in chat.messages])
+    target = await _find(gateway, caller, meter, chat.model)
+    meter.reserve(raw)
     if chat.stream:
-        reply = await unless_gone(request, gateway.stream(chat))
+        reply = await unless_gone(request, gateway.stream(target, chat))
         if reply is None:
             return _nobody()
-        return EventStream(reply.events(), reply.close, _served_by(reply.target))
-    answer = await unless_gone(request, gateway.complete(chat))
-    if answer is None:
+        options = chat.stream_options
+        events = meter.watch(reply.events(), bool(options and options.include_usage))
+        return EventStream(events, reply.close, _served_by(target))
+    body = await unless_gone(request, gateway.complete(target, chat))
+    if body is None:
+        meter.asked()
         return _nobody()
-    target, body = answer
+    meter.counted(body.get("usage"))
     return JSONResponse(body, headers=_served_by(target))
+
+
+async def _find(gateway: Gateway, caller: Caller, meter: Meter, name: str) -> Target:
+    """Who is to answer; what is not there goes by one name in the books."""
+    meter.model = UNKNOWN
+    target = await gateway.find(name, caller.project)
+    meter.model = target.name
+    return target
 
 
 def _model(target: Target) -> dict[str, Any]:

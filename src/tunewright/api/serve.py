@@ -13,7 +13,10 @@ from contextlib import contextmanager
 import uvicorn
 
 from tunewright.api.app import create_app
+from tunewright.api.connections import MOST_HEAD_BYTES, Connection
+from tunewright.api.logs import logging_to_stderr
 from tunewright.config.serving import ServeConfig
+from tunewright.core.api_keys import issue_first
 from tunewright.core.errors import ConfigError, ServingError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.store import Store
@@ -26,20 +29,27 @@ _BACKLOG = 2048
 def serve(config: ServeConfig, store: Store, listen: Listener = ignore) -> None:
     """Serve until SIGTERM or Ctrl-C; then finish what is running, stop the engines, return.
 
-    Sends one event, ``serving`` with ``{url}``, once requests are taken.
+    Keys are asked for where strangers can connect; a first one is made where there is none.
+
+    Sends one event, ``serving`` with ``{url, first_key}``, once requests are taken; the second is
+    None unless a key was made, and then the only copy of its secret.
 
     Raises:
-        ConfigError: when strangers could connect and no API key is asked of them.
+        ConfigError: when strangers could connect and no API key is to be asked of them.
         ServingError: when the address cannot be listened on.
     """
     listener = open_listener(config)
-    with listener:
+    with listener, logging_to_stderr(config.log_format):
+        if not _is_loopback(listener.getsockname()[0]):
+            config = config.model_copy(update={"require_keys": True})
         app = create_app(store, config)
         url = _url(config.host, listener.getsockname()[1])
         server = _Server(
             # Its own log goes to stdout, where only results belong.
             uvicorn.Config(
                 app,
+                http=Connection,
+                h11_max_incomplete_event_size=MOST_HEAD_BYTES,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -47,10 +57,20 @@ def serve(config: ServeConfig, store: Store, listen: Listener = ignore) -> None:
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_DRAIN_SECONDS,
             ),
-            ready=lambda: listen(Event(kind="serving", data={"url": url})),
+            ready=lambda: listen(
+                Event(kind="serving", data={"url": url, "first_key": _first_key(config, store)})
+            ),
         )
         with _calm_signals():
             server.run(sockets=[listener])
+
+
+def _first_key(config: ServeConfig, store: Store) -> str | None:
+    """The secret of a key made now, which is to be shown at once; None where none is wanting."""
+    if not config.require_keys or config.api_key_file is not None:
+        return None
+    first = issue_first(store)
+    return first.secret if first else None
 
 
 class _Server(uvicorn.Server):
@@ -70,16 +90,14 @@ def open_listener(config: ServeConfig) -> socket.socket:
     """A bound socket.
 
     Raises:
-        ConfigError: for an address that others can reach while no keys are set.
+        ConfigError: for an address that others can reach while no keys are to be asked for.
         ServingError: when the address is taken or not ours.
     """
     family, address = _address(config)
-    if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback and (
-        config.api_key_file is None
-    ):
+    if config.open and not _is_loopback(address[0]):
         raise ConfigError(
-            f"host {config.host!r} can be reached by other machines, and no API key is set",
-            "Set api_key_file to a file with one key per line, or keep host 127.0.0.1.",
+            f"host {config.host!r} can be reached by other machines; open is for this one only",
+            "Leave out open: a first key is made. Or keep host 127.0.0.1.",
         )
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -104,6 +122,10 @@ def _address(config: ServeConfig) -> tuple[socket.AddressFamily, tuple[str, int]
         raise ServingError(f"host {config.host!r} is no address: {error}") from None
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _explain(error: OSError) -> str:

@@ -26,8 +26,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List, show, pause, save, stop or compare training runs."),
     "models": ("records", "List, show or delete tuned models."),
     "evaluations": ("records", "List, show or delete evaluations."),
-    "files": ("records", "List, show or delete files that clients of the API uploaded."),
-    "jobs": ("records", "List or show fine-tuning jobs that clients of the API created."),
+    "keys": ("keys", "Create, list, show or revoke API keys of the server."),
+    "usage": ("usage", "Who asked the server for how much."),
     "doctor": ("doctor", "What this machine can do and what is missing."),
 }
 """Command → (module of this package that defines it, one-line help)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tunewright.config.base import StageConfig
 from tunewright.config.jobs import JobsConfig
+from tunewright.core.durations import parse_duration
+from tunewright.core.scopes import CLIENT_SCOPES, DEFAULT_PROJECT, SCOPES
 
 MOST_CHOICES = 1000
 """Choices that an answer can be held to."""
@@ -42,6 +44,55 @@ class GenerationConfig(StageConfig):
         return self
 
 
+class LimitsConfig(StageConfig):
+    """How much one API key may ask for."""
+
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    """Requests in any minute."""
+    tokens_per_minute: int | None = Field(default=None, ge=1)
+    """Tokens of questions and answers in any minute."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Requests at the same time."""
+
+
+class KeyConfig(LimitsConfig):
+    """A new API key; limits that it does not name are the server's."""
+
+    name: str = Field(min_length=1, max_length=64)
+    """What the key is for; keys that hold have different names."""
+    project: str = Field(default=DEFAULT_PROJECT, min_length=1, max_length=64)
+    """Whose files, jobs and tuned models it sees."""
+    scopes: tuple[str, ...] = Field(
+        default=CLIENT_SCOPES,
+        min_length=1,
+        json_schema_extra={"split": True, "flag": "--scope"},
+    )
+    """What it opens: models.read, inference, files, fine_tuning, metrics or admin (all of it)."""
+    expires: str | None = None
+    """How long it holds, such as 30d or 12h; for ever when not given."""
+
+    @field_validator("name", "project")
+    @classmethod
+    def _printable(cls, value: str) -> str:
+        if not value.isprintable() or value != value.strip():
+            raise ValueError("no line breaks, control characters, or spaces around it")
+        return value
+
+    @field_validator("scopes")
+    @classmethod
+    def _known_scopes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [scope for scope in value if scope not in SCOPES]:
+            raise ValueError(f"no scope {unknown[0]!r}; there are {', '.join(SCOPES)}")
+        return tuple(dict.fromkeys(value))
+
+    @field_validator("expires")
+    @classmethod
+    def _is_duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration(value)
+        return value
+
+
 class ServeConfig(StageConfig):
     """The HTTP server."""
 
@@ -57,6 +108,27 @@ class ServeConfig(StageConfig):
     """Where engines run."""
     bases: tuple[str, ...] = ()
     """More bases to serve as they are, besides nano and those of tuned models."""
-    jobs: JobsConfig = JobsConfig()
+    at_once: int = Field(default=256, ge=1)
+    """Requests in hand at the same time, over all engines, before new ones get 429."""
+    require_keys: bool = False
+    """Ask for API keys on this machine too; where there is none, a first one is made and shown."""
+    open: bool = False
+    """Ask for no API key although there are some; for this machine only."""
     api_key_file: str | None = None
-    """File with one API key per line; needed to listen beyond this machine."""
+    """File with one API key per line, besides those of `tunewright keys`."""
+    limits: LimitsConfig = LimitsConfig()
+    """What a key may ask for where it has no limits of its own."""
+    jobs: JobsConfig = JobsConfig()
+    """How fine-tuning jobs are run."""
+    log_format: Literal["text", "json", "off"] = "text"
+    """How requests are noted on stderr, one line each: never a key, and no text of theirs."""
+    log_prompts: bool = False
+    """Note the messages of requests too; they may hold what nobody else should read."""
+
+    @model_validator(mode="after")
+    def _open_or_closed(self) -> Self:
+        if self.open and (self.require_keys or self.api_key_file):
+            raise ValueError("open asks for no key; leave out require_keys and api_key_file")
+        if self.log_prompts and self.log_format == "off":
+            raise ValueError("log_prompts notes nothing while log_format is off")
+        return self

@@ -61,7 +61,28 @@ def _projects_and_queue(connection: Connection) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_first_tables, _projects_and_queue)
+def _keys_and_usage(connection: Connection) -> None:
+    """API keys by their hash; what was used in every hour, and by each key in its last minute."""
+    connection.execute(
+        text(
+            "CREATE TABLE api_keys (digest VARCHAR(64) PRIMARY KEY,"
+            " id VARCHAR(64) NOT NULL UNIQUE, last_used DOUBLE PRECISION)"
+        )
+    )
+    connection.execute(
+        text(
+            "CREATE TABLE usage_by_hour (hour BIGINT NOT NULL, api_key VARCHAR(64) NOT NULL,"
+            " model VARCHAR(255) NOT NULL, requests BIGINT NOT NULL,"
+            " prompt_tokens BIGINT NOT NULL, completion_tokens BIGINT NOT NULL,"
+            " errors BIGINT NOT NULL, PRIMARY KEY (hour, api_key, model))"
+        )
+    )
+    connection.execute(
+        text("CREATE TABLE last_minutes (api_key VARCHAR(64) PRIMARY KEY, body TEXT NOT NULL)")
+    )
+
+
+STEPS: tuple[Step, ...] = (_first_tables, _projects_and_queue, _keys_and_usage)
 
 
 def is_current(connection: Connection) -> bool:

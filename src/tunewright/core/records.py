@@ -249,7 +249,27 @@ class CheckpointPermission(Record):
     """The project that may use it."""
 
 
+class ApiKey(Record):
+    """Leave to use the server; the secret is nowhere, its hash in a table of its own."""
+
+    kind: ClassVar[str] = "key"
+    prefix: ClassVar[str] = "key"
+    folder: ClassVar[str] = "keys"
+
+    name: str
+    shown: str
+    """How the secret begins, for telling keys apart."""
+    scopes: tuple[str, ...]
+    """What it opens, see ``core.api_keys.SCOPES``."""
+    limits: dict[str, int]
+    """Its own limits by the names of ``LimitsConfig``; the server's hold for the rest."""
+    expires: float | None = None
+    revoked: float | None = None
+    """Unix time since when it opens nothing, or None."""
+
+
 RECORDS: tuple[type[Record], ...] = (
     *(Dataset, Run, Model, Evaluation),
     *(File, Upload, FineTuningJob, CheckpointPermission),
+    ApiKey,
 )

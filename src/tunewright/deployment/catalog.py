@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunewright.config.serving import ServeConfig
-from tunewright.core.records import Model
+from tunewright.core.records import CheckpointPermission, Model
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.model.references import foundation_name
@@ -40,12 +40,22 @@ class Target:
         return int(self.model.created) if self.model else 0
 
 
-def served_targets(store: Store, config: ServeConfig) -> list[Target]:
-    """Tuned models that answer, newest first, then bases.
+def _models(store: Store, project: str | None) -> list[Model]:
+    """Tuned models that a project sees: its own, what it was given leave to use, and those made
+    on the command line, which are everyone's; all of them where no project is named."""
+    models = store.list(Model)
+    if project is None:
+        return list(models)
+    lent = {p.checkpoint for p in store.list(CheckpointPermission) if p.grantee == project}
+    return [m for m in models if m.project in (None, project) or m.name in lent]
+
+
+def served_targets(store: Store, config: ServeConfig, project: str | None = None) -> list[Target]:
+    """Tuned models that answer, newest first, then bases; those that a project sees.
 
     A name that is taken twice means the first.
     """
-    models = store.list(Model)
+    models = _models(store, project)
     targets: dict[str, Target] = {}
     for model in (model for model in models if not _scores(store, model)):
         targets.setdefault(model.name, _tuned(store, model))
@@ -72,17 +82,17 @@ def public_base_name(base: str) -> str:
     return Path(base).expanduser().resolve().name if is_folder else base
 
 
-def find_target(store: Store, config: ServeConfig, name: str) -> Target:
-    """What answers for a public name or a model's id.
+def find_target(store: Store, config: ServeConfig, name: str, project: str | None = None) -> Target:
+    """What answers for a public name or a model's id, among what a project sees.
 
     Raises:
         RequestError: 404, with the nearest names; 400 for a reward model.
     """
-    targets = served_targets(store, config)
+    targets = served_targets(store, config, project)
     for target in targets:
         if name in (target.name, target.id):
             return target
-    for model in store.list(Model):
+    for model in _models(store, project):
         if name in (model.name, model.id) and _scores(store, model):
             raise RequestError(
                 400,

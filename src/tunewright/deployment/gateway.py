@@ -18,7 +18,7 @@ from tunewright.deployment.process import EngineOrder
 from tunewright.deployment.protocol import BASE_NAME, ChatRequest
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.streaming import DONE
-from tunewright.deployment.upstream import Upstream
+from tunewright.deployment.upstream import EngineState, Upstream
 
 _CONNECT_SECONDS = 5.0
 
@@ -37,20 +37,20 @@ class Gateway:
             limits=httpx.Limits(max_connections=None),
         )
 
-    async def targets(self) -> list[Target]:
-        """Everything that is served."""
-        return await asyncio.to_thread(served_targets, self._store, self._config)
+    async def targets(self, project: str | None = None) -> list[Target]:
+        """Everything that is served to a project."""
+        return await asyncio.to_thread(served_targets, self._store, self._config, project)
 
-    async def find(self, name: str) -> Target:
-        """What a public name stands for.
+    async def find(self, name: str, project: str | None = None) -> Target:
+        """What a public name stands for, for a project.
 
         Raises:
             RequestError: 404.
         """
-        return await asyncio.to_thread(find_target, self._store, self._config, name)
+        return await asyncio.to_thread(find_target, self._store, self._config, name, project)
 
-    async def complete(self, request: ChatRequest) -> tuple[Target, dict[str, Any]]:
-        """The whole reply and who gave it.
+    async def complete(self, target: Target, request: ChatRequest) -> dict[str, Any]:
+        """The whole reply of ``target``.
 
         Raises:
             RequestError: for anything but a whole reply.
@@ -58,14 +58,14 @@ class Gateway:
         deadline = self._deadline()
         try:
             async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
-                exchange = await self._send(request, stack)
+                exchange = await self._send(target, request, stack)
                 body: dict[str, Any] = json.loads(await exchange.response.aread())
         except (TimeoutError, httpx.TransportError) as error:
             raise _failure(request.model, error) from error
-        return exchange.target, {**body, "model": exchange.target.name}
+        return {**body, "model": target.name}
 
-    async def stream(self, request: ChatRequest) -> ReplyStream:
-        """The reply in pieces; the caller must close it.
+    async def stream(self, target: Target, request: ChatRequest) -> ReplyStream:
+        """The reply of ``target`` in pieces, its token counts last; the caller must close it.
 
         Raises:
             RequestError: when not even the first piece can be expected.
@@ -73,7 +73,7 @@ class Gateway:
         deadline = self._deadline()
         try:
             async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
-                exchange = await self._send(request, stack)
+                exchange = await self._send(target, request, stack)
                 return ReplyStream(exchange, deadline, stack.pop_all())
         except (TimeoutError, httpx.TransportError) as error:
             raise _failure(request.model, error) from error
@@ -87,17 +87,20 @@ class Gateway:
         """Requests that wait or run, over all engines."""
         return sum(upstream.held for upstream in self._upstreams.values())
 
-    async def _send(self, request: ChatRequest, stack: AsyncExitStack) -> _Exchange:
+    def engines(self) -> list[EngineState]:
+        """How every engine that was asked for stands."""
+        return [upstream.state for upstream in self._upstreams.values()]
+
+    async def _send(self, target: Target, request: ChatRequest, stack: AsyncExitStack) -> _Exchange:
         """Hand the request over; ``stack`` then holds the place in the queue and the reply."""
         request.conversation()
-        target = await self.find(request.model)
         upstream = self._upstream(target.base)
         stack.enter_context(upstream.slot(target))
         engine = await upstream.prepare(target)
         message = self._client.build_request(
             "POST",
             f"{engine.url}/v1/chat/completions",
-            json=request.wire(target.id if target.adapter else BASE_NAME),
+            json=_counted(request.wire(target.id if target.adapter else BASE_NAME)),
             headers={"Authorization": f"Bearer {engine.token}"},
         )
         response = await self._client.send(message, stream=True)
@@ -163,6 +166,13 @@ class ReplyStream:
                 chunk: dict[str, Any] = json.loads(line[len("data: ") :])
                 return {**chunk, "model": self.target.name} if "choices" in chunk else chunk
         raise httpx.RemoteProtocolError("the stream ended early")
+
+
+def _counted(wire: dict[str, Any]) -> dict[str, Any]:
+    """A streamed reply is to end with its token counts, whether the client wants them or not."""
+    if not wire.get("stream"):
+        return wire
+    return {**wire, "stream_options": {**wire.get("stream_options", {}), "include_usage": True}}
 
 
 def _failure(name: str, error: TimeoutError | httpx.TransportError) -> RequestError:

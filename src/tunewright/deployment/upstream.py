@@ -39,6 +39,25 @@ class _Life:
     adapters: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
 
+@dataclass(frozen=True)
+class EngineState:
+    """How an engine stands.
+
+    Attributes:
+        base: as it is called in public.
+        up: whether its process runs.
+        failing: it did not start, or died, and is not to be tried again yet.
+        held: requests that wait or run.
+        starts: how often it was started.
+    """
+
+    base: str
+    up: bool
+    failing: bool
+    held: int
+    starts: int
+
+
 class Upstream:
     """The gateway's view of one base.
 
@@ -57,6 +76,7 @@ class Upstream:
         self._suspect = False
         self._reason = ""
         self._failures = 0
+        self._starts = 0
         self._not_before = 0.0
         self._in_use: Counter[str] = Counter()
         self._loading = asyncio.Lock()
@@ -92,6 +112,13 @@ class Upstream:
     def held(self) -> int:
         """Requests that wait or run."""
         return self._in_use.total()
+
+    @property
+    def state(self) -> EngineState:
+        """How its engine stands."""
+        up = self._life is not None and self._life.engine.alive
+        failing = not up and self._not_before > _now()
+        return EngineState(self._order.name, up, failing, self.held, self._starts)
 
     async def prepare(self, target: Target) -> EngineProcess:
         """A live engine that knows ``target``; starts and loads what is missing.
@@ -136,6 +163,7 @@ class Upstream:
 
     async def _start(self) -> _Life | None:
         try:
+            self._starts += 1
             self._life = _Life(await start_engine(self._order), _now())
         except ServingError as error:
             self._fail("could not start", str(error), least=_PAUSE_AFTER_START)

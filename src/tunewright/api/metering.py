@@ -1,0 +1,188 @@
+"""One request from its arrival to the end of its answer: who asks, what it takes, how long."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+
+from tunewright.api.limits import Allowance, estimate_tokens
+from tunewright.core.usage import Sums
+from tunewright.deployment.replies import RequestError
+
+if TYPE_CHECKING:
+    from tunewright.api.access import Caller
+    from tunewright.api.metrics import Metrics
+
+GONE = 499
+"""nginx's word for a client that hung up; it is seen in logs and metrics only."""
+UNKNOWN = "unknown"
+"""In logs and metrics, in the place of a model that is not there."""
+
+
+@dataclass(eq=False)
+class Meter:
+    """What is known of one request by now.
+
+    Attributes:
+        id: goes to the client as ``x-request-id``.
+        caller: who asks, once that is known.
+        model: public name of who answers, or ``UNKNOWN``; empty where no model is concerned.
+        prompt_tokens, completion_tokens: estimated until the engine has told.
+        first_token: seconds until the first text of a streamed answer.
+        status: as answered, or ``GONE``.
+        code: of the error, where there was one.
+        exhausted: the limit that was reached, where one was.
+        broken: whether a streamed answer ended with an error.
+        prompt: the messages, where logs may hold them.
+    """
+
+    metrics: Metrics
+    keeps_prompts: bool = False
+    id: str = field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
+    started: float = field(default_factory=time.perf_counter)
+    caller: Caller | None = None
+    allowance: Allowance | None = None
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_token: float | None = None
+    status: int = 500
+    code: str | None = None
+    exhausted: str | None = None
+    broken: bool = False
+    prompt: Any = None
+    _entered: bool = False
+    _estimated: bool = True
+    _estimate: int = 0
+    _reserved: int = 0
+    _slot: int | None = None
+    _billed: Sums = field(default_factory=Sums)
+
+    # Limits -------------------------------------------------------------------------------------
+
+    def enter(self, caller: Caller, allowance: Allowance) -> None:
+        """Count the request against its caller's limits.
+
+        Raises:
+            RequestError: 429.
+        """
+        self.caller, self.allowance = caller, allowance
+        allowance.enter()
+        self._entered = True
+
+    def reserve(self, body: bytes) -> None:
+        """Set aside what the tokens of this request's body may take.
+
+        Raises:
+            RequestError: 429.
+        """
+        estimate = estimate_tokens(body)
+        if self.allowance is not None:
+            self._slot = self.allowance.reserve(estimate)
+        self._reserved = self._estimate = estimate
+
+    def headers(self) -> dict[str, str]:
+        """Where the caller stands."""
+        return {} if self.allowance is None else self.allowance.headers()
+
+    def leave(self) -> None:
+        """The answer has ended, or never came."""
+        if self.allowance is not None and self._entered:
+            self._entered = False
+            self.allowance.leave()
+            self.settle(ended=True)
+
+    def settle(self, ended: bool = False) -> None:
+        """Replace what was set aside by what was used so far, once it is more or the end."""
+        used = self.prompt_tokens + self.completion_tokens
+        if self.allowance is not None and (ended or used > self._reserved):
+            self.allowance.correct(self._slot, self._reserved, used)
+            self._reserved = used
+
+    # What an answer takes -----------------------------------------------------------------------
+
+    def note_prompt(self, messages: Any) -> None:
+        """Keep the messages for the log, where it may hold them."""
+        if self.keeps_prompts:
+            self.prompt = messages
+
+    def refuse(self, error: RequestError) -> None:
+        """The answer is an error."""
+        self.code = error.code
+        if error.status == 429:
+            of_key = error.code == "rate_limit_exceeded"
+            self.exhausted = error.type if of_key else error.code
+
+    def asked(self) -> None:
+        """An engine has begun: the question counts, by its estimate until it is known better."""
+        if self._estimated:
+            self.prompt_tokens = self._estimate
+
+    def counted(self, usage: Any) -> None:
+        """Take an engine's word for the tokens."""
+        if isinstance(usage, dict):
+            self._estimated = False
+            self.prompt_tokens = int(usage.get("prompt_tokens", 0))
+            self.completion_tokens = int(usage.get("completion_tokens", 0))
+            self.settle(ended=True)
+
+    async def watch(
+        self, events: AsyncIterator[dict[str, Any]], with_usage: bool
+    ) -> AsyncIterator[dict[str, Any]]:
+        """A streamed answer as it passes; its token counts only ``with_usage``."""
+        self.asked()
+        inter_token = self.metrics.inter_token.labels(self.metrics.model(self.model))
+        last = 0.0
+        async for event in events:
+            if "error" in event:
+                self.broken, self.code = True, event["error"].get("code")
+            usage = event.get("usage")
+            if usage is not None:
+                self.counted(usage)
+                if not event.get("choices") and not with_usage:
+                    continue
+            elif _says_something(event):
+                # One piece of text is at least one token; the last event says how many it were.
+                self.completion_tokens += 1
+                now = time.perf_counter()
+                if self.first_token is None:
+                    self.first_token = now - self.started
+                else:
+                    inter_token.observe(now - last)
+                last = now
+            yield event
+
+    # What is billed -----------------------------------------------------------------------------
+
+    def unbilled(self) -> Sums:
+        """What came since this was last asked; the request itself is billed at its end."""
+        self.settle()
+        new = Sums(
+            prompt_tokens=self.prompt_tokens - self._billed.prompt_tokens,
+            completion_tokens=self.completion_tokens - self._billed.completion_tokens,
+        )
+        self._billed.add(new)
+        return new
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended with an error; a client that hangs up may do so on purpose."""
+        return self.broken or (self.status >= 400 and self.status != GONE)
+
+
+def _says_something(event: dict[str, Any]) -> bool:
+    return any(
+        choice.get("text") or (choice.get("delta") or {}).get("content")
+        for choice in event.get("choices", ())
+    )
+
+
+def meter_of(request: Request) -> Meter:
+    """The meter that the outermost layer gave to a request."""
+    meter: Meter = request.state.meter
+    return meter
