@@ -278,6 +278,17 @@ def test_answers_are_about_as_long_as_taught(
     assert cure in gate.prescription
 
 
+def test_broken_answers_are_told_from_long_ones(dataset: Dataset) -> None:
+    results = results_of([LONG] * 20, {"base": [LONG] * 20, "tuned": [LONG] * 20})
+    for text, cure in ((",\n" * 60, "Training broke"), (LONG[:60], "larger max_new_tokens")):
+        cut = [Said(text, "length")] * 20
+        answers = score_answers(results.test.questions, cut, results.test.metrics)
+        test = dataclasses.replace(results.test, answers={**results.test.answers, "tuned": answers})
+        gate = judged(dataclasses.replace(results, test=test), dataset)["stopping"]
+        assert gate.passed is False
+        assert cure in gate.prescription
+
+
 # All of them -----------------------------------------------------------------------------------
 
 

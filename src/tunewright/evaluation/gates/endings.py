@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tunewright.evaluation.gates.base import LEAST_GROUPS, LEAST_SHARE, Case, Gate
 from tunewright.evaluation.scorers.base import FINISHED, Material
 from tunewright.evaluation.scorers.normal import pieces
 from tunewright.evaluation.statistics.bootstrap import group_sums, percentiles, ratio, resampled
 from tunewright.evaluation.texts import percent
 
+_SAYS_NOTHING = 8
+"""A cut answer with fewer words than this fraction of what fitted only repeats signs or spaces."""
 _FACTOR = 2.0
 """How much longer or shorter than their references answers may be, all in all."""
 
 
 def stopping(case: Case) -> Gate:
     """Nearly all answers must end by themselves."""
-    texts, test = case.texts, case.results.test
+    texts, test, most = case.texts, case.results.test, case.config.max_new_tokens
     answers = test.answers[case.responder]
     share = test.mean(case.responder, "stop") or 0.0
     low, high = test.mean_interval(case.responder, "stop", "all", case.config)
@@ -28,19 +32,27 @@ def stopping(case: Case) -> Gate:
     )
     passed = share >= LEAST_SHARE
     cut = [
-        len(pieces(answer.text)) < len(pieces(question.reference))
+        (len(pieces(answer.text)), len(pieces(question.reference)))
         for question, answer in zip(test.questions, answers, strict=True)
         if answer.finish_reason != FINISHED
     ]
-    cure = "stopping.longer.do" if sum(cut) * 2 > len(cut) else "stopping.ramble.do"
     return Gate(
         "stopping",
         case.responder,
         passed,
         evidence,
-        "" if passed else texts(cure, tokens=case.config.max_new_tokens),
+        "" if passed else texts(_cure(cut, most), tokens=most),
         {"share": share, "interval": [low, high], "questions": len(answers), "least": LEAST_SHARE},
     )
+
+
+def _cure(cut: Sequence[tuple[int, int]], tokens: int) -> str:
+    """Why answers were cut off, told by their lengths and those of their references."""
+    empty = sum(_SAYS_NOTHING * ours < min(tokens, theirs) for ours, theirs in cut)
+    if 2 * empty > len(cut):
+        return "stopping.broken.do"
+    shorter = sum(ours < theirs for ours, theirs in cut)
+    return "stopping.longer.do" if 2 * shorter > len(cut) else "stopping.ramble.do"
 
 
 def length(case: Case) -> Gate | None:

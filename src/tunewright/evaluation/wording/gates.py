@@ -109,6 +109,13 @@ GATES: Final = MappingProxyType(
             "evaluate again with a larger max_new_tokens ({tokens} now).",
             "被截断的回答大多仍短于参考答案：请增大 max_new_tokens（目前为 {tokens}）后重新评测。",
         ),
+        "stopping.broken.do": (
+            "The answers that were cut off say hardly anything: they repeat signs or spaces. "
+            "Training broke the model, or stopped far too early: lower the learning rate, or "
+            "train longer.",
+            "被截断的回答几乎没有内容，只是在重复符号或空白。训练把模型练坏了，或远没有练够："
+            "请降低学习率，或延长训练。",
+        ),
         "stopping.ramble.do": (
             "Answers run on past the length of their references: train longer, and check that "
             "the training answers are complete, so that the model learns where to end.",

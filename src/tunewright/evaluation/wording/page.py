@@ -33,13 +33,13 @@ PAGE: Final = MappingProxyType(
             "已按验证题的回答从该任务的检查点中选出 {model}。",
         ),
         "says.worse": (
-            "{model} is not better than {base}: {score} against {before} before.",
-            "{model} 没有优于 {base}：{score}，此前为 {before}。",
+            "{model} is not better than {base}: {metric} {score}, {before} before.",
+            "{model} 没有优于 {base}：{metric} {score}，此前为 {before}。",
         ),
         "says.open": (
-            "These questions cannot tell whether {model} is better than {base}: "
-            "{score} against {before} before.",
-            "这些题目还不足以判断 {model} 是否优于 {base}：{score}，此前为 {before}。",
+            "These questions cannot tell whether {model} is better than {base}: {metric} {score}, "
+            "{before} before.",
+            "这些题目还不足以判断 {model} 是否优于 {base}：{metric} {score}，此前为 {before}。",
         ),
         "says.alone": (
             "{model} was asked alone; name a model to compare it with for a verdict.",
