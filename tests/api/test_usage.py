@@ -38,7 +38,9 @@ def of_model(store: Store) -> dict[str, Any]:
 
 
 def _holds_text(line: str) -> bool:
-    return '"content": "' in line and '"content": ""' not in line
+    if not line.startswith("data: {"):
+        return False
+    return any(choice["delta"].get("content") for choice in json.loads(line[6:])["choices"])
 
 
 def test_all_that_was_produced_is_billed(

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from tunewright.api.limits import Allowance, estimate_tokens
 from tunewright.core.usage import Sums
+from tunewright.deployment.bodies import Reporting
 from tunewright.deployment.replies import RequestError
 
 if TYPE_CHECKING:
@@ -129,25 +130,21 @@ class Meter:
             self._estimated = False
             self.prompt_tokens = int(usage.get("prompt_tokens", 0))
             self.completion_tokens = int(usage.get("completion_tokens", 0))
-            self.settle(ended=True)
 
     async def watch(
-        self, events: AsyncIterator[dict[str, Any]], with_usage: bool
+        self, events: AsyncIterator[dict[str, Any]], reporting: Reporting
     ) -> AsyncIterator[dict[str, Any]]:
-        """A streamed answer as it passes; its token counts only ``with_usage``."""
+        """A streamed answer as it passes, with the token counts that its client asked for.
+
+        Every piece of text is at least one token; an engine that tells how many is believed.
+        """
         self.asked()
         inter_token = self.metrics.inter_token.labels(self.metrics.model(self.model))
         last = 0.0
         async for event in events:
             if "error" in event:
                 self.broken, self.code = True, event["error"].get("code")
-            usage = event.get("usage")
-            if usage is not None:
-                self.counted(usage)
-                if not event.get("choices") and not with_usage:
-                    continue
-            elif _says_something(event):
-                # One piece of text is at least one token; the last event says how many it were.
+            if _says_something(event):
                 self.completion_tokens += 1
                 now = time.perf_counter()
                 if self.first_token is None:
@@ -155,6 +152,14 @@ class Meter:
                 else:
                     inter_token.observe(now - last)
                 last = now
+            usage = event.get("usage")
+            if usage is not None:
+                self.counted(usage)
+                last_word = not event.get("choices")
+                if last_word and reporting == "never":
+                    continue
+                if not last_word and reporting != "always":
+                    event = {key: value for key, value in event.items() if key != "usage"}
             yield event
 
     # What is billed -----------------------------------------------------------------------------
@@ -176,10 +181,11 @@ class Meter:
 
 
 def _says_something(event: dict[str, Any]) -> bool:
-    return any(
-        choice.get("text") or (choice.get("delta") or {}).get("content")
-        for choice in event.get("choices", ())
-    )
+    for choice in event.get("choices", ()):
+        delta = choice.get("delta") or {}
+        if choice.get("text") or delta.get("content") or delta.get("tool_calls"):
+            return True
+    return False
 
 
 def meter_of(request: Request) -> Meter:

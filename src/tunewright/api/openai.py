@@ -62,14 +62,14 @@ async def create_chat_completion(
         reply = await unless_gone(request, gateway.stream(target, chat))
         if reply is None:
             return _nobody()
-        options = chat.stream_options
-        events = meter.watch(reply.events(), bool(options and options.include_usage))
+        events = meter.watch(reply.events(), chat.reports_usage)
         return EventStream(events, reply.close, _served_by(target))
     body = await unless_gone(request, gateway.complete(target, chat))
     if body is None:
         meter.asked()
         return _nobody()
     meter.counted(body.get("usage"))
+    meter.settle(ended=True)
     return JSONResponse(body, headers=_served_by(target))
 
 

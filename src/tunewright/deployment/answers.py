@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunewright.deployment.bodies import Reporting
 from tunewright.deployment.replies import ReplyWriter, RequestError, usage
 from tunewright.deployment.rows import Job, Reason, Token
 from tunewright.deployment.streaming import DONE_LINE, event_lines
@@ -107,7 +108,7 @@ class Answer(ABC):
         jobs: one per prompt.
         growing: the answers, prompt by prompt.
         writer: writes the reply.
-        reports_usage: whether a stream ends with token counts.
+        reports_usage: which chunks of a stream carry token counts.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Answer(ABC):
         jobs: Sequence[Job],
         growing: Sequence[Growing],
         writer: ReplyWriter,
-        reports_usage: bool,
+        reports_usage: Reporting,
     ) -> None:
         self._jobs = jobs
         self._growing = growing
@@ -132,17 +133,22 @@ class Answer(ABC):
 
     async def events(self) -> AsyncIterator[bytes]:
         """The reply in chunks; a failure on the way is a last event with an ``error``."""
-        if first := event_lines(self._writer.chunk(choice) for choice in self._first()):
+        if first := self._lines(self._first()):
             yield first
         try:
             for number in range(len(self._jobs)):
                 async for chunks in self._news(number):
-                    yield event_lines(self._writer.chunk(choice) for choice in chunks)
+                    yield self._lines(chunks)
         except RequestError as error:
             yield event_lines([error.body()])
             return
-        last = [self._writer.usage_chunk(self._counts())] if self._reports_usage else []
+        reports = self._reports_usage != "never"
+        last = [self._writer.usage_chunk(self._counts())] if reports else []
         yield event_lines(last) + DONE_LINE
+
+    def _lines(self, choices: list[dict[str, Any]]) -> bytes:
+        counts = self._counts() if self._reports_usage == "always" else None
+        return event_lines(self._writer.chunk(choice, counts) for choice in choices)
 
     async def close(self) -> None:
         """Stop generating, if that is still going on."""
@@ -206,7 +212,7 @@ class ChatAnswer(Answer):
         job: Job,
         growing: Sequence[Growing],
         writer: ReplyWriter,
-        reports_usage: bool,
+        reports_usage: Reporting,
         spell: Spell | None,
     ) -> None:
         super().__init__([job], growing, writer, reports_usage)
@@ -273,7 +279,7 @@ class TextAnswer(Answer):
         jobs: Sequence[Job],
         growing: Sequence[Growing],
         writer: ReplyWriter,
-        reports_usage: bool,
+        reports_usage: Reporting,
         spell: Spell | None,
         echoed: Sequence[str] | None,
         silent: bool,

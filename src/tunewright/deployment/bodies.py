@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic_core
 from pydantic import (
@@ -32,6 +32,9 @@ MAX_ANSWERS = 128
 MAX_BIASES = 1024
 _MAX_KEYS = 64
 _SEEDS = 2**63
+
+Reporting = Literal["never", "last", "always"]
+"""Which chunks of a stream carry token counts."""
 
 Neutral = Mapping[str, tuple[Any, ...]]
 """Fields of OpenAI's that are not implemented, with the values that ask for nothing.
@@ -93,6 +96,8 @@ class StreamOptions(Strict):
 
     include_usage: bool | None = None
     """Send token counts in a last chunk without choices."""
+    continuous_usage_stats: bool | None = None
+    """Send the token counts so far with every chunk too; vLLM's name."""
     include_obfuscation: bool | None = None
     """Accepted; nothing is padded."""
 
@@ -175,9 +180,11 @@ class GenerationBody(Body):
         return self.n or 1
 
     @property
-    def reports_usage(self) -> bool:
-        """Whether a stream ends with token counts."""
-        return self.stream_options is not None and bool(self.stream_options.include_usage)
+    def reports_usage(self) -> Reporting:
+        """Which chunks of a stream carry token counts."""
+        if self.stream_options is None or not self.stream_options.include_usage:
+            return "never"
+        return "always" if self.stream_options.continuous_usage_stats else "last"
 
     def check(self) -> None:
         """Options of a stream are for streams."""

@@ -169,10 +169,11 @@ class ReplyStream:
 
 
 def _counted(wire: dict[str, Any]) -> dict[str, Any]:
-    """A streamed reply is to end with its token counts, whether the client wants them or not."""
+    """A streamed reply is to carry its token counts, whether the client wants them or not: one
+    that hangs up pays for what it got."""
     if not wire.get("stream"):
         return wire
-    return {**wire, "stream_options": {**wire.get("stream_options", {}), "include_usage": True}}
+    return {**wire, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
 
 
 def _failure(name: str, error: TimeoutError | httpx.TransportError) -> RequestError:

@@ -101,9 +101,10 @@ class ReplyWriter:
         """The whole reply."""
         return {**self._common, "object": self._kind, "choices": choices, "usage": counts}
 
-    def chunk(self, choice: dict[str, Any]) -> dict[str, Any]:
-        """A chunk that carries a piece of one answer."""
-        return {**self._common, "object": self._chunk_kind, "choices": [choice]}
+    def chunk(self, choice: dict[str, Any], counts: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A chunk that carries a piece of one answer, and the token counts so far, if given."""
+        told = {} if counts is None else {"usage": counts}
+        return {**self._common, "object": self._chunk_kind, "choices": [choice], **told}
 
     def usage_chunk(self, counts: dict[str, Any]) -> dict[str, Any]:
         """The last chunk, asked for with ``stream_options.include_usage``."""
