@@ -309,6 +309,28 @@ def steps_of(server: Server, job: str) -> int:
     return len(read_history(store.folder(Run, run))) if run else 0
 
 
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1]", b'{"suffix": "\\ud800"}', b'{"seed": NaN}', b"[" * 100_000]
+)
+def test_what_is_no_json_is_refused(jobs_server: Server, body: bytes) -> None:
+    reply = httpx.post(
+        f"{jobs_server.url}/v1/fine_tuning/jobs",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+    assert reply.status_code == 400
+
+
+def test_a_cursor_that_is_none_ends_the_list(client: openai.OpenAI) -> None:
+    job = client.fine_tuning.jobs.list(limit=1).data[0].id
+    for after in ("x", "ftevent-zz", "ftevent-", "ftevent-" + "f" * 24, "\x00"):
+        assert client.fine_tuning.jobs.list_events(job, after=after).object == "list"
+        assert client.fine_tuning.jobs.checkpoints.list(job, after=after).object == "list"
+    first = client.fine_tuning.jobs.list_events(job, limit=1)
+    assert first.has_more
+    assert client.fine_tuning.jobs.list_events(job, limit=0).data == []
+
+
 def test_lists_are_pages_and_filters(client: openai.OpenAI) -> None:
     everything = client.fine_tuning.jobs.list(limit=100).data
     assert [job.id for job in client.fine_tuning.jobs.list(limit=2)] == [j.id for j in everything]
@@ -363,3 +385,29 @@ def test_graders_run_by_rules_and_ask_nobody(client: openai.OpenAI) -> None:
     }  # fmt: skip
     with pytest.raises(openai.BadRequestError, match="asks another server"):
         graders.validate(grader=judge)
+
+
+@pytest.mark.slow
+def test_reinforcement_learns_what_a_grader_rewards(
+    jobs_server: Server, client: openai.OpenAI
+) -> None:
+    grader: Any = {
+        "type": "text_similarity",
+        "name": "like",
+        "evaluation_metric": "fuzzy_match",
+        "input": "{{ sample.output_text }}",
+        "reference": "{{ item.reference_answer }}",
+    }
+    job = client.fine_tuning.jobs.create(
+        model="slow",
+        training_file=upload(client, examples(12)),
+        method={
+            "type": "reinforcement",
+            "reinforcement": {"grader": grader, "hyperparameters": {"batch_size": 2}},
+        },
+        extra_body={"tunewright": {"max_steps": 2, "rl": {"group": 2, "max_new_tokens": 4}}},
+    )
+    done = wait(client, job.id)
+    assert done.status == "succeeded", (done, log_of(jobs_server, job.id))
+    assert done.method.reinforcement.grader.name == "like"
+    assert client.fine_tuning.jobs.checkpoints.list(job.id).data

@@ -26,7 +26,6 @@ from tunewright.core.queue import Ask, Queue
 from tunewright.core.records import FineTuningJob
 from tunewright.core.requests import Attempt, made_before, remember
 from tunewright.core.store import Store
-from tunewright.deployment.catalog import Target
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.filestore import find_file
@@ -51,8 +50,7 @@ async def create_job(
     """At once; what is wrong with its files fails it later, as with OpenAI."""
     asked = await parse_body(request, CreateJobRequest)
     recipe, checks = recipe_of(asked, config.device), checks_of(asked)
-    target = await gateway.find(asked.model)
-    _require_visible(target, caller)
+    target = await gateway.find(asked.model, caller.project)
     seed = asked.seed if asked.seed is not None else secrets.randbelow(2**31)
     job = FineTuningJob(
         id=store.new_id(FineTuningJob),
@@ -119,17 +117,6 @@ def _require_file(store: Store, job: FineTuningJob, param: str) -> None:
         )
 
 
-def _require_visible(target: Target, caller: Caller) -> None:
-    owner = target.model.project if target.model else None
-    if owner not in (None, caller.project):
-        raise RequestError(
-            404,
-            f"no model {target.name[:128]!r} is served here",
-            param="model",
-            code="model_not_found",
-        )
-
-
 @router.get("", summary="List fine-tuning jobs")
 def list_jobs(
     request: Request,
@@ -145,7 +132,8 @@ def list_jobs(
         for job in store.list(FineTuningJob, caller.project)
         if (not bare or not job.metadata) and wanted.items() <= (job.metadata or {}).items()
     ]
-    return list_object(*page(jobs, after, limit), lambda job: job_object(store, job), None)
+    known = {entry.id: entry for entry in Queue(store).list(project=caller.project)}
+    return list_object(*page(jobs, after, limit), lambda job: job_object(store, job, known), None)
 
 
 def _metadata_filter(query: Mapping[str, str]) -> tuple[dict[str, str], bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import hexdigits
 from typing import Any
 
 from tunewright.core.queue import Entry, Queue
@@ -11,16 +13,25 @@ from tunewright.jobs.journal import Told
 from tunewright.jobs.work import FILES
 
 _DIGITS = 24
+_LAST_PLACE = 2**63 - 1
 _STEP_DIGITS = 8
 
 
-def job_object(store: Store, job: FineTuningJob) -> dict[str, Any]:
+def job_object(
+    store: Store, job: FineTuningJob, known: Mapping[str, Entry] | None = None
+) -> dict[str, Any]:
     """OpenAI's job object, with ``user_provided_suffix`` and our ``tunewright`` besides.
 
-    The record is read anew: its worker may have changed it since.
+    Args:
+        store: whose job.
+        job: as it was created; it is read anew, as its worker may have changed it since.
+        known: the queue's entries, for lists of jobs that were read a moment ago.
     """
-    with_state = Queue(store).get(job.id)
-    job = store.by_id(FineTuningJob, job.id) or job
+    if known is None:
+        with_state = Queue(store).get(job.id)
+        job = store.by_id(FineTuningJob, job.id) or job
+    else:
+        with_state = known[job.id]
     running = with_state.state == "running"
     return {
         "id": job.id,
@@ -103,10 +114,8 @@ def checkpoint_object(job: FineTuningJob, told: Told) -> dict[str, Any]:
 def place_of(cursor: str) -> int:
     """An event's or a checkpoint's place in the order, told by its id; 0 for what is no such id."""
     digits = cursor.partition("-")[2] or cursor.partition("_")[2][_DIGITS:]
-    try:
-        return int(digits, 16) if digits.isalnum() and len(digits) <= _DIGITS else 0
-    except ValueError:
-        return 0
+    known = len(digits) <= _DIGITS and all(digit in hexdigits for digit in digits)
+    return min(int(digits or "0", 16), _LAST_PLACE) if known else 0
 
 
 def _seconds(time: float | None) -> int | None:

@@ -45,6 +45,10 @@ def json_body(name: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": schema}}}
 
 
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number in JSON")
+
+
 async def parse_body(request: Request, cls: type[M]) -> M:
     """The JSON body.
 
@@ -53,9 +57,11 @@ async def parse_body(request: Request, cls: type[M]) -> M:
     """
     body = await read_body(request)
     try:
-        values = json.loads(body)
+        values = json.loads(body, parse_constant=_no_number)
+        # Half of a character, escaped, is JSON but no text that could be kept.
+        json.dumps(values, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise RequestError(400, "the body is not JSON") from None
+        raise RequestError(400, "the body is not JSON, or holds what is no text") from None
     try:
         return cls.model_validate(values)
     except ValidationError as error:

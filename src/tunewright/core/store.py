@@ -70,8 +70,8 @@ class Store:
     @staticmethod
     def new_id(cls: type[Record]) -> str:
         """A fresh id such as ``run_3f9c2a81b0de``; those of timed kinds sort by their making."""
-        begin = f"{int(time.time() * 1000):012x}" if cls.timed else ""
-        return f"{cls.prefix}{cls.joint}{begin}{secrets.token_hex(6)}"
+        begin, digits = (f"{time.time_ns() // 1000:014x}", 5) if cls.timed else ("", 6)
+        return f"{cls.prefix}{cls.joint}{begin}{secrets.token_hex(digits)}"
 
     def add(self, record: Record) -> None:
         """Make a record visible.
@@ -204,7 +204,7 @@ class Store:
         temporary = final.parent / f"{_TEMPORARY}{os.getpid()}-{record_id}"
         with disk_errors(final):
             final.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(final.parent)
+            sweep_temporary(final.parent)
             try:
                 temporary.mkdir()
                 yield temporary
@@ -339,7 +339,7 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _sweep(folder: Path) -> None:
+def sweep_temporary(folder: Path) -> None:
     """Remove temporary folders whose process is gone."""
     for path in folder.glob(f"{_TEMPORARY}*"):
         pid = path.name[len(_TEMPORARY) :].split("-", 1)[0]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tunewright.core.files import disk_errors
 from tunewright.core.records import File, Record, Upload
-from tunewright.core.store import Store
+from tunewright.core.store import Store, sweep_temporary
 
 _CONTENT = "content"
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -67,6 +67,7 @@ def spooling(store: Store, kind: type[Record]) -> Iterator[Spool]:
     folder = store.home / kind.folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
     with disk_errors(folder):
         folder.mkdir(parents=True)
+        sweep_temporary(folder.parent)
         spool = Spool(folder / _CONTENT)
     try:
         yield spool

@@ -49,6 +49,10 @@ _OVERLAP = (
     "{} training example(s) ask what the validation file asks, too: the validation loss says little"
 )
 _SIDES = (("training_file", "Training"), ("validation_file", "Validation"))
+_REWARDED = (
+    " Rows to be graded end with an assistant's message that holds the reference answer;"
+    " graders see it as item.reference_answer."
+)
 
 
 def validate(work: Work) -> Close:
@@ -166,7 +170,8 @@ def _refuse_wrong_rows(
         if wrong:
             named = "; ".join(f"row {row.row}: {row.reason}{_excerpt(row)}" for row in wrong[:3])
             more = f"; and {len(wrong) - 3} more rows" if len(wrong) > 3 else ""
-            message = f"{side} file {getattr(job, param)} is not valid. {named}{more}."
+            hint = _REWARDED if job.method == "reinforcement" else ""
+            message = f"{side} file {getattr(job, param)} is not valid. {named}{more}.{hint}"
             raise Refused(f"invalid_{param}", message, param)
 
 
