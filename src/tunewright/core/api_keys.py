@@ -113,8 +113,9 @@ def revoke_key(store: Store, reference: str) -> ApiKey:
     Raises:
         NotFoundError: there is none.
     """
+    found = store.get(ApiKey, reference).id
     with store.transaction():
-        key = store.get(ApiKey, reference)
+        key = store.get(ApiKey, found)
         if key.revoked is None:
             key = key.model_copy(update={"revoked": time.time()})
             store.update(key)
