@@ -90,7 +90,8 @@ def test_they_are_served_as_they_are_chatted_with(store: Store, models: list[Mod
                     "max_tokens": 12,
                     "temperature": 0,
                 }
-                _, reply = await gateway.complete(ChatRequest.model_validate(body))
+                target = await gateway.find(model.name)
+                reply = await gateway.complete(target, ChatRequest.model_validate(body))
                 replies.append(reply["choices"][0]["message"]["content"])
             assert len(gateway._upstreams) == 2
             return replies

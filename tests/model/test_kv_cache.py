@@ -15,7 +15,9 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.settings import Settings
 from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.kv_blocks import BLOCK, Blocks, Extent
-from tunewright.model.kv_cache import KvCache, Part, Pass, bytes_per_token
+from tunewright.model.kv_cache import KvCache, Part, bytes_per_token
+from tunewright.model.kv_pass import Pass
+from tunewright.model.kv_windows import Windows
 from tunewright.model.loading import load_model
 from tunewright.model.tuners.start import Start, make_tunable
 
@@ -36,6 +38,7 @@ class Reader:
 
     def __init__(self, model: Any, blocks: int = 64) -> None:
         self.cache = KvCache(model, blocks)
+        self.windows = Windows(self.cache)
         self.blocks = Blocks(blocks)
         self.rows: dict[str, tuple[list[int], Extent, int]] = {}
 
@@ -53,8 +56,8 @@ class Reader:
             self.blocks.note(extent, ids, start + count)
             self.rows[name] = (ids, extent, start + count)
             own = ids[start : start + count]
-            parts.append(Part(own, start, extent.blocks, range(len(own))))
-        logits = self.cache.read(Pass(self.cache, parts))
+            parts.append(Part(own, start, extent, range(len(own))))
+        logits = self.cache.read(Pass(self.cache, self.windows, parts))
         return dict(zip(counts, logits.split(list(counts.values())), strict=True))
 
 
@@ -165,6 +168,52 @@ def test_used_blocks_do_not_show_through(tiny_base: Path) -> None:
     reader.read({"new": BLOCK + 2})
     expected = whole(model, ids)[-1:]
     torch.testing.assert_close(reader.read({"new": 1})["new"], expected, rtol=1e-5, atol=1e-5)
+
+
+def grow(reader: Reader, model: Any, names: list[str]) -> None:
+    """One more token for each row, checked."""
+    for name in names:
+        ids, extent, read = reader.rows[name]
+        if read == len(ids):
+            reader.rows[name] = ([*ids, 7 + read % 5], extent, read)
+    for name, logits in reader.read(dict.fromkeys(names, 1)).items():
+        expected = whole(model, reader.rows[name][0])[-1:]
+        torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_come_and_go_while_others_grow(tiny_base: Path) -> None:
+    """Windows outlast rows, take newcomers, run out of columns, and are laid out anew."""
+    model = load_model(base_of(tiny_base), CPU, torch.float32)
+    reader = Reader(model, blocks=200)
+    chance = random.Random(4)
+    names: list[str] = []
+    for step in range(150):
+        if step % 9 == 0 and len(names) < 12:
+            name = str(step)
+            reader.open(name, tokens(chance.randrange(2, 60), step))
+            ids, _, start = reader.rows[name]
+            if len(ids) - start > 1:
+                reader.read({name: len(ids) - start - 1})
+            names.append(name)
+        if step % 13 == 12:
+            gone = names.pop(chance.randrange(len(names)))
+            reader.blocks.close(reader.rows.pop(gone)[1])
+        grow(reader, model, names)
+    assert reader.cache.spare < 200 * BLOCK
+    reader.windows.clear()
+    assert reader.cache.spare == 200 * BLOCK
+
+
+def test_without_spare_memory_rows_are_collected_for_each_pass(tiny_base: Path) -> None:
+    model = load_model(base_of(tiny_base), CPU, torch.float32)
+    reader = Reader(model, blocks=20)
+    reader.cache.spare = 0
+    for name, length in (("a", 30), ("b", 17)):
+        reader.open(name, tokens(length, length))
+    reader.read({"a": 29, "b": 16})
+    for _ in range(3):
+        grow(reader, model, ["a", "b"])
+    assert reader.cache.spare == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

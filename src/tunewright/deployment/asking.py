@@ -293,6 +293,8 @@ class Desk:
             adapter=None if asked.model == BASE_NAME else asked.model,
             loop=asyncio.get_running_loop(),
             count=asked.answers,
+            # What ends at a text is watched as it grows.
+            patient=not asked.stream and not asked.stop,
         )
 
     def _writer(self, prefix: str, kind: str, chunk_kind: str, name: str) -> ReplyWriter:

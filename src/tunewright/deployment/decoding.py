@@ -12,7 +12,9 @@ from tunewright.deployment.drawing import Drawer, reported
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.rows import Post, Row
 from tunewright.model.kv_blocks import BLOCK, Blocks, Extent
-from tunewright.model.kv_cache import KvCache, Part, Pass
+from tunewright.model.kv_cache import KvCache, Part
+from tunewright.model.kv_pass import Pass
+from tunewright.model.kv_windows import Windows
 
 # Reading prompts holds up the answers that are under way, so a pass reads about so much.
 _PROMPT_TOKENS_BESIDE = 256
@@ -63,6 +65,7 @@ class RowGroup:
         self._memory = memory
         self._activate = activate
         self._drawer = drawer
+        self._windows = Windows(memory.cache)
         self._held: list[_Held] = []
 
     @property
@@ -90,6 +93,7 @@ class RowGroup:
         for held in self._held:
             self._memory.blocks.close(held.extent)
         self._held = []
+        self._windows.clear()
         self._memory.blocks.forget()
 
     def _open(self, row: Row) -> _Held:
@@ -107,6 +111,8 @@ class RowGroup:
             if held.row.over:
                 self._memory.blocks.close(held.extent)
         self._held = [held for held in self._held if not held.row.over]
+        if not self._held:
+            self._windows.clear()
 
     # One pass ----------------------------------------------------------------------------------
 
@@ -147,11 +153,11 @@ class RowGroup:
         wanted = [count - 1] if end == len(row.ids) else []
         if row.echoes and start < len(row.job.prompt):
             wanted = list(range(count))
-        return Part(row.ids[start:end], start, held.extent.blocks, wanted)
+        return Part(row.ids[start:end], start, held.extent, wanted)
 
     @torch.inference_mode()
     def _pass(self, planned: Sequence[tuple[_Held, Part]], post: Post) -> None:
-        plan = Pass(self._memory.cache, [part for _, part in planned])
+        plan = Pass(self._memory.cache, self._windows, [part for _, part in planned])
         self._activate([planned[part][0].row.job.adapter for part in plan.owners])
         logits = self._memory.cache.read(plan)
         if any(held.row.echoes for held, _ in planned):

@@ -25,6 +25,7 @@ from tunewright.model.kv_blocks import BLOCK, Blocks
 from tunewright.model.kv_cache import KvCache, bytes_per_token
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.mixed_lora import Mixture
+from tunewright.model.packed_linear import pack_linears
 from tunewright.model.references import Foundation
 from tunewright.model.rendering import Renderer
 from tunewright.training.machine import free_memory
@@ -82,7 +83,10 @@ class LocalBase:
         """
         chosen = pick_device(device)
         dtype = pick_dtype(answering_precision(), chosen)
-        return cls(load_foundation(foundation, chosen, dtype), renderer, kv_tokens)
+        model = load_foundation(foundation, chosen, dtype)
+        if chosen.type == "cpu":
+            pack_linears(model, int(free_memory() * _OF_MEMORY))
+        return cls(model, renderer, kv_tokens)
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""

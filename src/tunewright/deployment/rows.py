@@ -7,6 +7,7 @@ other once per turn. Loads no torch.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tunewright.model.choices import Choices, Walk  # loads torch
 
 Reason = Literal["stop", "length"]
+_PAUSE = 0.003
+"""Seconds between two chunks of a stream, for each answer that is under way."""
 
 
 class Token(NamedTuple):
@@ -143,8 +146,9 @@ class Job:
     """One request: a prompt, how to answer it, how often, and what has come of it so far.
 
     Attributes:
+        patient: whether its client wants nothing before the end: then only ends are announced.
         cached: tokens of the prompt that did not have to be read.
-        inbox: by answer, its new tokens and, after the last, why it ended.
+        inbox: by answer, its new tokens and, with the last, why it ended.
     """
 
     prompt: list[int]
@@ -152,6 +156,7 @@ class Job:
     adapter: str | None
     loop: asyncio.AbstractEventLoop
     count: int = 1
+    patient: bool = False
     cancelled: bool = False
     cached: int | None = None
     rows: list[Row] = field(default_factory=list)
@@ -159,6 +164,8 @@ class Job:
     inbox: list[tuple[int, Token, Reason | None]] = field(default_factory=list)
     error: Exception | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    _taken: float = 0.0
+    _alarm: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         self.rows = [Row(self, index) for index in range(self.count)]
@@ -171,10 +178,22 @@ class Job:
         """
         await self.news.wait()
         self.news.clear()
+        self._taken = self.loop.time()
         if self.error is not None:
             raise self.error
         taken, self.inbox = self.inbox, []
         return taken
+
+    def announce(self, end: bool, pause: float) -> None:
+        """Wake who waits for news: at once for an end, else not before the last pause is over."""
+        if end or self.loop.time() >= self._taken + pause:
+            self.news.set()
+        elif self._alarm is None and not self.patient:
+            self._alarm = self.loop.call_at(self._taken + pause, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.news.set()
 
     def cancel(self) -> None:
         """Nobody waits for the answers any more."""
@@ -217,11 +236,15 @@ _Letter = tuple[Job, int, "Token | Exception", "Reason | None"]
 
 
 def _deliver(batch: Sequence[_Letter]) -> None:
+    # Every chunk of a stream costs time that others wait for: the more answers, the longer pauses.
+    pause = _PAUSE * len(batch)
     for job, index, what, reason in batch:
         if isinstance(what, Exception):
             job.error = what
         elif index < 0:
             job.echoed.append(what)
+            continue
         else:
             job.inbox.append((index, what, reason))
-        job.news.set()
+        end = reason is not None or job.error is not None
+        job.announce(end, math.inf if job.patient else pause)
