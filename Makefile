@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+# Files of tests run beside each other: many wait for servers that they start.
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all check format lock wheel nano clean
@@ -15,10 +17,10 @@ demo: $(VENV)/.run ## Spreadsheet to better model on the bundled base, offline, 
 	$(OFFLINE) $(BIN)/tunewright demo
 
 test: $(VENV)/.dev ## All tests that CI runs
-	$(OFFLINE) $(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.dev ## Also the slow tests
-	$(OFFLINE) $(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(VENV)/.dev ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
