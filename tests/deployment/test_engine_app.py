@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,9 @@ from tunewright.model.loading import load_model
 from tunewright.model.references import Foundation
 from tunewright.model.rendering import Renderer
 
-Ask = Callable[..., Awaitable[httpx.Response]]
+from .conftest import Ask, session
+
 WORDS = ("hello", "How long is the trial period?", "x", "押金什么时候退?", "no")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other make a tiny model slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +52,6 @@ def adapter(base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(base: Base) -> Any:
     return engine_app(LocalBase.load(Foundation(base), Renderer(base.folder), "cpu"), "secret")
-
-
-def session(engine: Any, story: Callable[[Ask], Awaitable[None]], bearer: str = "secret") -> None:
-    """Run a story of requests against the routes."""
-
-    async def run() -> None:
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(engine),
-            base_url="http://engine",
-            headers={"Authorization": f"Bearer {bearer}"},
-        ) as client:
-
-            async def post(path: str, **body: Any) -> httpx.Response:
-                return await client.post(f"/v1/{path}", json=body)
-
-            await story(post)
-
-    asyncio.run(run())
 
 
 def said(reply: httpx.Response) -> str:
