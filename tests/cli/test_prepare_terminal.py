@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -73,6 +74,12 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+def _as_in_a_shell() -> None:
+    """Ctrl-C becomes a signal, and is not ignored as it is in whatever runs in the background."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def person(tmp_path: Path, table: Path) -> Iterator[Person]:
     ours, theirs = pty.openpty()
@@ -81,7 +88,7 @@ def person(tmp_path: Path, table: Path) -> Iterator[Person]:
          "--home", str(tmp_path / "home")],
         stdin=theirs, stderr=theirs, stdout=subprocess.PIPE,
         env={**os.environ, "TUNEWRIGHT_LANGUAGE": "en"}, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C is a signal
+        preexec_fn=_as_in_a_shell,
     )  # fmt: skip
     os.close(theirs)
     yield Person(process, ours)
