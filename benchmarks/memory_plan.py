@@ -1,7 +1,7 @@
 """Planned against measured peak memory of short trainings, each in a process of its own.
 
     python benchmarks/memory_plan.py
-    python benchmarks/memory_plan.py --model 100M --tuner lora --precision bfloat16 --tokens 1024
+    python benchmarks/memory_plan.py --model 100M --way lora --precision bfloat16 --tokens 1024
 
 What importing takes is left out on both sides: the plan's overhead, and the memory that a process
 holds once everything is imported. Linux only: it reads the kernel's own account of the process.
@@ -20,7 +20,15 @@ from typing import Any
 
 from work import CONFIG, make_work
 
-STEPS = 4
+STEPS = 8
+WAYS: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "full": {"tuner": "full"},
+    "freeze": {"tuner": "freeze"},
+    "prefix": {"tuner": "prefix"},
+    "qlora-int8": {"quantize": "int8"},
+    "qlora-nf4": {"quantize": "nf4"},
+}
 MODELS: dict[str, dict[str, Any]] = {
     "29M": CONFIG,
     "100M": {
@@ -38,10 +46,10 @@ def main() -> None:
     """Measure every combination and print a table; exit 1 where the plan is 15 % off or more."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", choices=MODELS, action="append")
-    parser.add_argument("--tuner", choices=("lora", "full"), action="append")
+    parser.add_argument("--way", choices=WAYS, action="append")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), action="append")
     parser.add_argument("--tokens", type=int, action="append")
-    parser.add_argument("--checkpointing", choices=("none", "full"), action="append")
+    parser.add_argument("--checkpointing", choices=("none", "selective", "full"), action="append")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -49,27 +57,26 @@ def main() -> None:
         return
     cases = itertools.product(
         options.model or MODELS,
-        options.tuner or ("lora", "full"),
+        options.way or WAYS,
         options.precision or ("float32", "bfloat16"),
         options.tokens or (512, 2048),
         options.checkpointing or ("none",),
     )
-    print(
-        "| model | tuner | precision | tokens | kept | planned MB | measured MB | plan / measured |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| model | way | precision | tokens | recomputed | planned MB | measured MB | ratio |")
+    print("|---|---|---|---:|---|---:|---:|---:|")
     worst = 1.0
     with tempfile.TemporaryDirectory() as folder:
-        for model, tuner, precision, tokens, kept in cases:
+        for model, way, precision, tokens, again in cases:
             work = Path(folder) / model
             if not work.exists():
-                make_work(work, 400, MODELS[model])
-            found = _measure(work, tuner, precision, tokens, kept)
+                # In bfloat16, as bases are published.
+                make_work(work, 400, {**MODELS[model], "dtype": "bfloat16"})
+            found = _measure(work, way, precision, tokens, again)
             ratio = found["planned"] / found["measured"]
             print(json.dumps(found), file=sys.stderr)
             worst = max(worst, ratio, 1 / ratio)
             print(
-                f"| {model} | {tuner} | {precision} | {found['tokens']} | {kept} |"
+                f"| {model} | {way} | {precision} | {tokens:,} | {again} |"
                 f" {found['planned'] / 1e6:.0f} | {found['measured'] / 1e6:.0f} | {ratio:.2f} |",
                 flush=True,
             )
@@ -77,13 +84,13 @@ def main() -> None:
         sys.exit(f"the plan is {worst - 1:.0%} off at worst")
 
 
-def _measure(work: Path, tuner: str, precision: str, tokens: int, kept: str) -> dict[str, float]:
+def _measure(work: Path, way: str, precision: str, tokens: int, again: str) -> dict[str, float]:
     case = {
         "work": str(work),
-        "tuner": tuner,
+        "way": way,
         "precision": precision,
         "tokens": tokens,
-        "checkpointing": kept,
+        "checkpointing": again,
     }
     done = subprocess.run(
         [sys.executable, __file__, "--worker", json.dumps(case)], capture_output=True, text=True
@@ -95,10 +102,12 @@ def _measure(work: Path, tuner: str, precision: str, tokens: int, kept: str) -> 
     return found
 
 
-def _work(work: str, tuner: str, precision: str, tokens: int, checkpointing: str) -> dict[str, Any]:
+def _work(work: str, way: str, precision: str, tokens: int, checkpointing: str) -> dict[str, Any]:
     """Train a few steps; the plan's and the process's peak besides imports, in bytes."""
     import transformers.models.qwen3.modeling_qwen3  # noqa: F401
 
+    if way == "qlora-nf4":
+        import bitsandbytes  # noqa: F401
     import tunewright.training.assemble  # noqa: F401
     from ours_worker import _add_dataset
     from tunewright.config.training import TrainConfig
@@ -124,13 +133,12 @@ def _work(work: str, tuner: str, precision: str, tokens: int, checkpointing: str
             "batch_tokens": tokens,
             "save_steps": 10**6,
             "precision": precision,
-            "tuner": tuner,
             "device": "cpu",
             "lora": {"rank": 8, "alpha": 16},
             "optimizer": {"learning_rate": 1e-4},
+            "memory": {"checkpointing": checkpointing, "rehearse": "never"},
+            **WAYS[way],
         }
-        if checkpointing != "none":
-            config["memory"] = {"checkpointing": checkpointing}
         begun = _held("VmRSS")
         train(TrainConfig.build(config), store, listen)
         store.close()

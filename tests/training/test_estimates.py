@@ -215,7 +215,6 @@ def test_the_peak_counts_gradients_and_activations_once() -> None:
     assert memory.peak == 10 + 3 + 1 + 24
     assert Memory(10, 50, 3, 20, 4, 1).peak == 10 + 3 + 1 + 50
     assert Memory(10, 5, 3, 20, 4, 1, loading=90).peak == 91
-    assert Memory(10, 5, 3, 20, 4, 1, saving=30).peak == 10 + 3 + 1 + 24 + 30
     assert memory.data()["peak"] == memory.peak
 
 

@@ -83,7 +83,7 @@ def test_what_was_measured_is_told_once_beside_the_plan(store: Store, recipe: Re
     assert data["remaining_seconds"] == steps[5]["eta_seconds"]
     plan = next(event.data for event in events if event.kind == "plan")
     assert data["planned_peak"] == plan["estimate"]["memory"]["peak"]
-    assert f"{data['planned_peak'] / 1e9:.1f} GB planned" in data["text"]["en"]
+    assert f"{data['planned_peak'] / 1e6:.3g} MB planned" in data["text"]["en"]
     assert "实测" in data["text"]["zh"]
     summary = store.get(Run, model.run).summary
     assert summary["planned_peak"] == data["planned_peak"]

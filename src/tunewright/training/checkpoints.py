@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_safetensors
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tunewright.core.errors import StorageError, TrainingError
@@ -143,7 +143,8 @@ def save_checkpoint(
             at("begun")
             write_adapter(temporary / "adapter")
             at("adapter")
-            (temporary / "optimizer.safetensors").write_bytes(to_safetensors(optimizer))
+            # Straight from the tensors: as bytes they would be held twice more.
+            save_file(optimizer, temporary / "optimizer.safetensors")
             at("optimizer")
             write_json_atomic(temporary / "state.json", asdict(state))
             at("state")

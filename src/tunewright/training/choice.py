@@ -12,6 +12,7 @@ from tunewright.model.known_shapes import known_shapes
 from tunewright.model.shapes import Shape
 from tunewright.training.estimates import Batch, Estimate, estimate, timed
 from tunewright.training.machine import Machine
+from tunewright.training.plan import readable_size
 from tunewright.training.recipes import Default, Facts, Text
 
 Quantize = Literal["none", "nf4", "int8"]
@@ -68,7 +69,11 @@ class Choice:
     @property
     def reasons(self) -> tuple[Text, ...]:
         """A sentence on each choice; when it does not fit, what would."""
-        return (*(one.reason for one in self.chosen.values()), *self.instead)
+        found = [
+            Text(f"{key} {one.value}: {one.reason.en}", f"{key} {one.value}：{one.reason.zh}")
+            for key, one in self.chosen.items()
+        ]
+        return (*found, *self.instead)
 
 
 def choose(config: TrainConfig, need: Need, machine: Machine) -> Choice:
@@ -157,9 +162,9 @@ def batch_of(facts: Facts, tokens: int) -> Batch:
 def _chosen(config: TrainConfig, way: _Way, plan: Estimate, machine: Machine) -> dict[str, Default]:
     """What nobody set, with reasons."""
     numbers: dict[str, Any] = {
-        "free": machine.memory / 1e9,
-        "weights": plan.memory.weights / 1e9,
-        "activations": plan.memory.activations / 1e9,
+        "free": readable_size(machine.memory),
+        "weights": readable_size(plan.memory.weights),
+        "activations": readable_size(plan.memory.activations),
         "tokens": way.tokens,
         "wanted": config.batch_tokens,
     }
@@ -191,20 +196,20 @@ _PRECISION = {
 }
 _MICRO = {
     False: Text(
-        "a step goes through the model at once: there is room in {free:.1f} GB",
-        "每步一次算完：{free:.1f} GB 放得下",
+        "a step goes through the model at once: there is room in {free}",
+        "每步一次算完：{free} 放得下",
     ),
     True: Text(
         "a step of {wanted:,} tokens goes through the model in parts: more at once would not fit"
-        " in {free:.1f} GB; what is learnt stays the same",
-        "每步 {wanted:,} 个 token 分几次算，每次最多 {tokens:,} 个：再多就超出 {free:.1f} GB；"
+        " in {free}; what is learnt stays the same",
+        "每步 {wanted:,} 个 token 分几次算，每次最多 {tokens:,} 个：再多就超出 {free}；"
         "学到的内容不变",
     ),
 }
 _CHECKPOINTING = {
     "none": Text(
-        "activations are kept ({activations:.1f} GB): recomputing them would take longer",
-        "保留激活值（{activations:.1f} GB）：重算要多花时间",
+        "activations are kept ({activations}): recomputing them would take longer",
+        "保留激活值（{activations}）：重算要多花时间",
     ),
     "selective": Text(
         "the MLPs' activations are recomputed: keeping them would not fit; a fifth more time",
@@ -217,27 +222,27 @@ _CHECKPOINTING = {
 }
 _QUANTIZE: dict[str, Text] = {
     "none": Text(
-        "weights stay as they are: there is room for them ({weights:.1f} GB)",
-        "权重不量化：放得下（{weights:.1f} GB）",
+        "weights stay as they are: there is room for them ({weights})",
+        "权重不量化：放得下（{weights}）",
     ),
     "nf4": Text(
-        "the base in 4 bits (QLoRA): its weights take {weights:.1f} GB, and 16 bits would not fit",
-        "基座用 4 位（QLoRA）：权重占 {weights:.1f} GB，16 位放不下",
+        "the base in 4 bits (QLoRA): its weights take {weights}, and 16 bits would not fit",
+        "基座用 4 位（QLoRA）：权重占 {weights}，16 位放不下",
     ),
     "int8": Text(
-        "the base in 8 bits: its weights take {weights:.1f} GB, and 16 bits would not fit",
-        "基座用 8 位：权重占 {weights:.1f} GB，16 位放不下",
+        "the base in 8 bits: its weights take {weights}, and 16 bits would not fit",
+        "基座用 8 位：权重占 {weights}，16 位放不下",
     ),
 }
 
 
 def _instead(planned: Choice, need: Need, machine: Machine) -> Iterator[Text]:
     """What would fit where nothing did."""
-    peak, free = planned.estimate.memory.peak / 1e9, machine.memory / 1e9
+    peak = readable_size(planned.estimate.memory.peak)
+    free = readable_size(machine.memory)
     yield Text(
-        f"even so it takes {peak:.1f} GB; of {free:.1f} GB that are free, {_USABLE:.0%} are"
-        " planned with",
-        f"即便如此也需要 {peak:.1f} GB，而可用的 {free:.1f} GB 只按 {_USABLE:.0%} 计划",
+        f"even so it takes {peak}; of {free} that are free, {_USABLE:.0%} are planned with",
+        f"即便如此也需要 {peak}，而可用的 {free} 只按 {_USABLE:.0%} 计划",
     )
     yield from _other_knobs(planned, need, machine)
     half = need.facts.longest // 2
@@ -277,10 +282,10 @@ def _other_knobs(planned: Choice, need: Need, machine: Machine) -> Iterator[Text
         way = _Way("int8", "full", config.memory.micro_tokens or config.batch_tokens)
         smaller = _planned(config, way, need, machine)
         if smaller.fits:
-            gigabytes = smaller.estimate.memory.peak / 1e9
+            size = readable_size(smaller.estimate.memory.peak)
             yield Text(
-                f"quantize=int8 takes {gigabytes:.1f} GB; on a processor it is slower",
-                f"quantize=int8 需要 {gigabytes:.1f} GB；在处理器上会更慢",
+                f"quantize=int8 takes {size}; on a processor it is slower",
+                f"quantize=int8 需要 {size}；在处理器上会更慢",
             )
 
 

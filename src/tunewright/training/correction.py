@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from tunewright.core.events import Event, Listener
 from tunewright.training.estimates import Estimate, corrected
+from tunewright.training.plan import readable_size
 from tunewright.training.texts import both
 
 _STEPS = 5
@@ -47,8 +48,8 @@ def correction(plan: Estimate, step: Event) -> Event:
     said = {
         "speed": found.tokens_per_second,
         "remaining": timedelta(seconds=round(data["eta_seconds"])),
-        "peak": f"{data['memory_bytes'] / 1e9:.1f} GB",
-        "planned_peak": f"{plan.memory.peak / 1e9:.1f} GB",
+        "peak": readable_size(data["memory_bytes"]),
+        "planned_peak": readable_size(plan.memory.peak),
         "planned_speed": "?"
         if plan.tokens_per_second is None
         else f"{plan.tokens_per_second:,.0f}",

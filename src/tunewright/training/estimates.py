@@ -28,11 +28,14 @@ _PER_LOGIT = 12
 _CHUNK_ELEMENTS = 2**26  # logits that the methods for pairs and ratings turn to float32 at once
 RUNTIME: dict[DeviceName, float] = {"cpu": 0.6e9, "cuda": 0.7e9}
 """What a process holds without a model: libraries; on a GPU the context and its workspaces."""
-FRAGMENTS: dict[DeviceName, float] = {"cpu": 1.45, "cuda": 1.04}
-"""What allocators hold for each byte that passes hold. PyTorch's on a GPU rounds a little; the C
-library's heap does not fit tensors of ever new sizes into the holes of the last step. Measured by
-benchmarks/memory_plan.py: 1.36 to 1.56."""
-_KERNELS = 0.1e9  # compiled for bfloat16 on a processor, for every new number of tokens
+_FRAGMENTS = {"cuda": 1.04, "float32": 1.32, "bfloat16": 1.5, "autocast": 1.9}
+"""What allocators hold for each byte that passes hold. PyTorch's on a GPU rounds a little. On a
+processor the C library's heap does not fit every tensor into the holes of the last step, the less
+the more sizes there are, as where autocast turns trained weights and what they meet into bfloat16.
+The slopes of what benchmarks/memory_plan.py measured at 512, 1,024 and 2,048 tokens."""
+_BUFFERS = {"float32": 0.075e9, "bfloat16": 0.12e9}
+"""On a processor, whatever the model: what libraries set up for their first products, and in
+bfloat16 the code that oneDNN compiles for every size."""
 EFFICIENCY: dict[DeviceName, float] = {"cpu": 0.55, "cuda": 0.5}
 """Share of a bare matrix product's speed that training reaches. On two CPU cores it measured 0.44
 to 0.60; published LoRA runs on an H100 reach 0.41 to 0.43 of its peak (NVIDIA NeMo AutoModel,
@@ -66,7 +69,6 @@ class Memory:
         logits: of the learnt positions, with what the loss makes of them.
         overhead: the process itself, and scratch.
         loading: the most that is held while the base is loaded, without the overhead.
-        saving: what a checkpoint takes in main memory while it is written, where the run is.
         slack: what the allocator holds for each byte of activations and logits.
     """
 
@@ -77,7 +79,6 @@ class Memory:
     logits: int
     overhead: int
     loading: int = 0
-    saving: int = 0
     slack: float = 1.0
 
     @property
@@ -85,12 +86,10 @@ class Memory:
         """The most that is held at once.
 
         Gradients grow while activations go, so that the larger of the two counts: the logits'
-        moment, when all activations are there, or the end of the backward pass. What passes have
-        freed on a processor is not given back before a checkpoint is written.
+        moment, when all activations are there, or the end of the backward pass. Checkpoints are
+        written straight from the tensors.
         """
-        passing = self.activations + self.logits
-        saving = passing + self.saving if self.saving else 0
-        moment = max(round(passing * self.slack), self.gradients, saving)
+        moment = max(round((self.activations + self.logits) * self.slack), self.gradients)
         return self.overhead + max(self.loading, self.weights + self.optimizer + moment)
 
     def data(self) -> dict[str, int]:
@@ -160,11 +159,9 @@ def estimate(
         optimizer=_MOMENTS * trained,
         activations=round(_activations(shape, config, batch, width)),
         logits=_logits(shape, config, batch, width),
-        overhead=round(_runtime(device, width) + _scratch(shape, config, batch, width)),
+        overhead=round(_runtime(device, precision) + _scratch(shape, config, batch, width)),
         loading=_loading(shape, config, device, width, stored),
-        # The moments as bytes, and once more as the file's.
-        saving=2 * _MOMENTS * trained if device == "cpu" else 0,
-        slack=FRAGMENTS[device],
+        slack=_slack(config, device, precision),
     )
     checkpoint = (_FLOAT32 + _MOMENTS) * trained
     return Estimate(
@@ -314,8 +311,13 @@ def _scratch(shape: Shape, config: TrainConfig, batch: Batch, width: int) -> int
     return passing + remade
 
 
-def _runtime(device: DeviceName, width: int) -> float:
-    return RUNTIME[device] + (_KERNELS if device == "cpu" and width < _FLOAT32 else 0)
+def _runtime(device: DeviceName, precision: Precision) -> float:
+    return RUNTIME[device] + (_BUFFERS[precision] if device == "cpu" else 0)
+
+
+def _slack(config: TrainConfig, device: DeviceName, precision: Precision) -> float:
+    autocast = trains_base(config) and precision == "bfloat16"
+    return _FRAGMENTS["cuda" if device == "cuda" else "autocast" if autocast else precision]
 
 
 def _loading(

@@ -35,6 +35,7 @@ from tunewright.training.memory import out_of_memory, peak_memory_bytes
 from tunewright.training.methods.base import Method
 from tunewright.training.parts import parts_of, tell
 from tunewright.training.passes import Passes
+from tunewright.training.plan import readable_size
 from tunewright.training.preview import Preview
 from tunewright.training.rehearsal import longest_batch, rehearse_save
 from tunewright.training.schedule import learning_rate
@@ -316,7 +317,8 @@ class Loop:
             "memory_bytes": peak_memory_bytes(job.device),
             "seconds": time.perf_counter() - begin,
         }
-        self._emit("rehearsed", **numbers, text=both("memory.rehearsed", **_readable(numbers)))
+        size = readable_size(numbers["memory_bytes"])
+        self._emit("rehearsed", **numbers, text=both("memory.rehearsed", size=size, **numbers))
 
     def _show_answers(self) -> None:
         """Answers to the same few questions each time; without memory for them, none any more."""
@@ -380,7 +382,3 @@ class Loop:
 
     def _emit(self, kind: str, **data: Any) -> None:
         self._listen(Event(kind=kind, data=data))
-
-
-def _readable(numbers: dict[str, float]) -> dict[str, float]:
-    return {**numbers, "gigabytes": numbers["memory_bytes"] / 1e9}

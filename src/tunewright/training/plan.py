@@ -83,7 +83,8 @@ class Plan:
 def estimate_lines(estimate: Estimate) -> list[str]:
     """Memory, time and disk for people."""
     lines = [
-        f"memory, estimated: {_size(estimate.memory.peak)} at most ({_split(estimate.memory)})"
+        f"memory, estimated: {readable_size(estimate.memory.peak)} at most"
+        f" ({_split(estimate.memory)})"
     ]
     if estimate.seconds is not None and estimate.tokens_per_second:
         how = "measured" if estimate.measured else "estimated"
@@ -91,16 +92,16 @@ def estimate_lines(estimate: Estimate) -> list[str]:
             f"time, {how}: {_duration(estimate.seconds)}"
             f" at {estimate.tokens_per_second:,.0f} tokens/s"
         )
-    lines.append(f"checkpoints: up to {_size(estimate.disk)} on disk")
+    lines.append(f"checkpoints: up to {readable_size(estimate.disk)} on disk")
     return lines
 
 
 def _split(memory: Memory) -> str:
     parts = ("weights", "gradients", "optimizer", "activations", "logits", "overhead")
-    return ", ".join(f"{part} {_size(getattr(memory, part))}" for part in parts)
+    return ", ".join(f"{part} {readable_size(getattr(memory, part))}" for part in parts)
 
 
-def _size(count: float) -> str:
+def readable_size(count: float) -> str:
     """Bytes in the unit that reads best, as everywhere in powers of 1000."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:

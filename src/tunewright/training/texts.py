@@ -138,9 +138,9 @@ SENTENCES: Final = MappingProxyType(
         ),
         "memory.rehearsed": (
             "Rehearsed in {seconds:.1f} s: the longest step ({tokens:,} tokens), the longest "
-            "validation and a save fit; {gigabytes:.1f} GB at most.",
+            "validation and a save fit; {size} at most.",
             "预演用时 {seconds:.1f} 秒：最长的一步（{tokens:,} 个 token）、最长的验证和一次保存"
-            "都放得下，最多 {gigabytes:.1f} GB。",
+            "都放得下，最多 {size}。",
         ),
         "memory.corrected": (
             "Measured: {speed:,.0f} tokens/s, {planned_speed} planned; {remaining} to go; "
