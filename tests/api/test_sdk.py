@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import openai
+import pydantic
 import pytest
 from openai.types.chat.chat_completion import Choice
 
@@ -204,3 +205,69 @@ def test_tools_and_their_results_reach_the_model(client: openai.OpenAI, slow_bas
     assert prompt_tokens(HELLO, tools=TOOLS) == len(renderer.prompt_ids(offered))
     assert prompt_tokens(HELLO, tools=TOOLS, tool_choice="none") == len(renderer.prompt_ids(plain))
     assert prompt_tokens([*HELLO, call, result], tools=TOOLS) == len(renderer.prompt_ids(answered))
+
+
+def test_several_answers_with_probabilities(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.create(
+        model="slow", messages=HELLO, max_tokens=4, n=3, temperature=1.5, seed=1, logprobs=True,
+        top_logprobs=2, logit_bias={"5": -100}, presence_penalty=0.5,
+    )  # fmt: skip
+    assert len({choice.message.content for choice in reply.choices}) == 3
+    for choice in reply.choices:
+        assert choice.logprobs is not None
+        assert choice.logprobs.content is not None
+        assert all(len(token.top_logprobs) == 2 for token in choice.logprobs.content)
+    assert reply.system_fingerprint is not None
+    assert reply.system_fingerprint.startswith("fp_")
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens_details is not None
+
+
+class Person(pydantic.BaseModel):
+    """What the model is to write."""
+
+    name: Annotated[str, pydantic.Field(max_length=8)]
+    role: Literal["甲方", "乙方"]
+
+
+def test_a_class_can_be_asked_for(client: openai.OpenAI) -> None:
+    reply = client.chat.completions.parse(
+        model="slow", messages=HELLO, response_format=Person, temperature=1.5, seed=2,
+        max_tokens=200,
+    )  # fmt: skip
+    assert reply.choices[0].message.parsed is not None
+    assert reply.choices[0].message.parsed.role in ("甲方", "乙方")
+
+
+def test_a_required_call_is_streamed(client: openai.OpenAI) -> None:
+    with client.chat.completions.stream(
+        model="slow", messages=HELLO, tools=TOOLS, tool_choice="required", temperature=1.2, seed=3,
+        max_tokens=600,
+    ) as stream:  # fmt: skip
+        for _ in stream:
+            pass
+        answer = stream.get_final_completion().choices[0]
+    if answer.finish_reason == "length":
+        pytest.skip("this random model never ended its arguments")
+    assert answer.finish_reason == "tool_calls"
+    assert answer.message.tool_calls is not None
+    assert {call.function.name for call in answer.message.tool_calls} == {"get_weather"}
+
+
+def test_completions_and_embeddings(client: openai.OpenAI) -> None:
+    text = client.completions.create(
+        model="slow", prompt=["How long", "押金"], max_tokens=3, echo=True, logprobs=1
+    )
+    assert [
+        choice.text.startswith(p) for choice, p in zip(text.choices, ("How", "押金"), strict=True)
+    ]
+    assert text.choices[0].logprobs is not None
+    pieces = client.completions.create(model="slow", prompt="How long", max_tokens=5, stream=True)
+    assert "".join(chunk.choices[0].text for chunk in pieces if chunk.choices)
+    packed = client.embeddings.create(model="slow", input="How long?")
+    plain = client.embeddings.create(model="slow", input="How long?", encoding_format="float")
+    assert packed.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
+    assert packed.usage.prompt_tokens > 0
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.completions.create(model="slow", prompt="x", best_of=3)
+    assert caught.value.param == "best_of"

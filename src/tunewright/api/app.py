@@ -34,6 +34,11 @@ from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
+from tunewright.deployment.text_protocol import (
+    CompletionRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
+)
 from tunewright.deployment.upstream import EngineState
 from tunewright.jobs.dispatcher import Dispatcher
 
@@ -77,6 +82,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     errors.install(app)
     for part in (openai, files, uploads, fine_tuning, graders, permissions, operations):
         app.include_router(part.router)
+    app.include_router(openai.tokens)
 
     async def schema() -> JSONResponse:
         """This document."""
@@ -95,6 +101,9 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 # Bodies that routes parse themselves, once the key is checked.
 _BODIES: tuple[type[BaseModel], ...] = (
     ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    TokenizeRequest,
     CreateJobRequest,
     graders.RunGraderRequest,
     graders.ValidateGraderRequest,

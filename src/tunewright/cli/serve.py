@@ -16,7 +16,7 @@ from tunewright.core.events import Event
     epilog="Examples: tunewright serve --port 8000; tunewright serve --host 0.0.0.0"
     " --limits-requests-per-minute 600. See docs/keys-and-limits.md."
 )
-@config_options(ServeConfig)
+@config_options(ServeConfig, skip=("upstreams",))
 @common_options
 def serve(common: Common, values: dict[str, Any]) -> None:
     """Serve every model of the store at /v1 in OpenAI's protocol, until Ctrl-C.

@@ -93,6 +93,23 @@ class KeyConfig(LimitsConfig):
         return value
 
 
+class UpstreamConfig(StageConfig):
+    """A server that answers in an engine's place, over OpenAI's protocol."""
+
+    url: str = Field(pattern=r"^https?://[^/\s?#]+(/[^\s?#]*)?$")
+    """Where its API begins, such as http://127.0.0.1:8001/v1."""
+    kind: Literal["openai", "vllm"] = "openai"
+    """vllm: it takes LoRA adapters while it runs, from folders that it can read too."""
+    models: tuple[str, ...] = Field(min_length=1)
+    """Its models, under the names that it knows them by; the first is its base."""
+    base: str | None = None
+    """Which base of ours its first model is; tuned models of that base go there too."""
+    key_env: str | None = None
+    """Environment variable that holds its key."""
+    key_file: str | None = None
+    """File that holds its key."""
+
+
 class ServeConfig(StageConfig):
     """The HTTP server."""
 
@@ -106,6 +123,8 @@ class ServeConfig(StageConfig):
     """Seconds one request may take."""
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     """Where engines run."""
+    kv_tokens: int | None = Field(default=None, ge=256)
+    """Tokens that each engine keeps for the answers under way; chosen from the free memory."""
     bases: tuple[str, ...] = ()
     """More bases to serve as they are, besides nano and those of tuned models."""
     at_once: int = Field(default=256, ge=1)
@@ -120,6 +139,8 @@ class ServeConfig(StageConfig):
     """What a key may ask for where it has no limits of its own."""
     jobs: JobsConfig = JobsConfig()
     """How fine-tuning jobs are run."""
+    upstreams: dict[str, UpstreamConfig] = Field(default_factory=dict)
+    """Servers in the place of engines, by any name; set in a recipe file."""
     log_format: Literal["text", "json", "off"] = "text"
     """How requests are noted on stderr, one line each: never a key, and no text of theirs."""
     log_prompts: bool = False

@@ -54,6 +54,11 @@ def answering_precision() -> str:
     return os.environ.get("TUNEWRIGHT_PRECISION") or "auto"
 
 
+def secret_from_environment(name: str) -> str | None:
+    """What an environment variable that a config names holds; None for nothing."""
+    return os.environ.get(name, "").strip() or None
+
+
 def set_process_defaults() -> None:
     """Defaults that libraries read from the environment when they are first imported.
 

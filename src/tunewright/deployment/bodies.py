@@ -105,6 +105,10 @@ class StreamOptions(Strict):
 class Body(Strict):
     """A request body that names a model."""
 
+    path: ClassVar[str]
+    """Where it goes, behind the API's own path."""
+    at_root: ClassVar[bool] = False
+    """Whether the path is beside the API's own."""
     neutral: ClassVar[Neutral] = {}
     unused: ClassVar[frozenset[str]] = frozenset()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunewright.config.serving import ServeConfig
@@ -26,6 +26,8 @@ class Target:
         base: whose weights its engine holds: nano, a folder, a hub id, or a tuned model's id.
         model: the tuned model's record, or None for the base itself.
         adapter: the folder of the tuned model's adapter, or None when the weights say it all.
+        server: name of the configured server that answers in an engine's place; None is an engine.
+        known_as: what that server calls the base itself.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Target:
     base: str
     model: Model | None = None
     adapter: Path | None = None
+    server: str | None = None
+    known_as: str | None = None
 
     @property
     def created(self) -> int:
@@ -62,7 +66,21 @@ def served_targets(store: Store, config: ServeConfig, project: str | None = None
     for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
         name = public_base_name(base)
         targets.setdefault(name, Target(name, name, base))
-    return list(targets.values())
+    for server, upstream in config.upstreams.items():
+        for name in upstream.models:
+            found = Target(name, name, server, server=server, known_as=name)
+            targets.setdefault(name, found)
+    return [_placed(target, config) for target in targets.values()]
+
+
+def _placed(target: Target, config: ServeConfig) -> Target:
+    """The target with the server that holds its base, if one does."""
+    if target.server is not None:
+        return target
+    for server, upstream in config.upstreams.items():
+        if upstream.base == target.base:
+            return replace(target, server=server, known_as=upstream.models[0])
+    return target
 
 
 def _scores(store: Store, model: Model) -> bool:
@@ -101,7 +119,7 @@ def find_target(store: Store, config: ServeConfig, name: str, project: str | Non
                 code="model_not_supported",
             )
         if name == model.id:
-            return _tuned(store, model)
+            return _placed(_tuned(store, model), config)
     known = [target.name for target in targets]
     close = difflib.get_close_matches(name[:128], known, n=3, cutoff=0.4) or known[:3]
     raise RequestError(

@@ -19,7 +19,7 @@ import uvicorn
 
 from tunewright import __version__
 from tunewright.core.errors import TunewrightError
-from tunewright.core.settings import read_settings
+from tunewright.core.settings import read_settings, set_process_defaults
 from tunewright.core.store import Store
 from tunewright.deployment.engine_app import engine_app
 from tunewright.model.references import resolve_foundation
@@ -30,6 +30,7 @@ _STDIN = 0
 
 def main() -> int:
     """Run until the parent is gone."""
+    set_process_defaults()
     arguments = _arguments()
     token = _read_token()
     # Libraries that print must not write into the line that the parent reads.

@@ -1,41 +1,37 @@
-"""The gateway: takes a chat request to the engine that can answer it, within bounds."""
+"""The gateway: takes a request to the engine that can answer it, within bounds."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import orjson
 
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
+from tunewright.deployment.bodies import BASE_NAME, Body
 from tunewright.deployment.catalog import Target, find_target, public_base_name, served_targets
+from tunewright.deployment.channel import ChannelError, Response
 from tunewright.deployment.process import EngineOrder
-from tunewright.deployment.protocol import BASE_NAME, ChatRequest
+from tunewright.deployment.remote import RemoteOrder
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.streaming import DONE
-from tunewright.deployment.upstream import EngineState, Upstream
-
-_CONNECT_SECONDS = 5.0
+from tunewright.deployment.upstream import EngineState, Order, Upstream
 
 
 class Gateway:
-    """Routes requests to one engine per base. Made and closed inside one event loop."""
+    """Routes requests to one engine per base, or to servers in their place.
+
+    Made and closed inside one event loop.
+    """
 
     def __init__(self, store: Store, config: ServeConfig) -> None:
         self._store = store
         self._config = config
         self._upstreams: dict[str, Upstream] = {}
-        # Engines are on loopback: a proxy from the environment must not come between.
-        self._client = httpx.AsyncClient(
-            trust_env=False,
-            timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
-            limits=httpx.Limits(max_connections=None),
-        )
 
     async def targets(self, project: str | None = None) -> list[Target]:
         """Everything that is served to a project."""
@@ -49,7 +45,7 @@ class Gateway:
         """
         return await asyncio.to_thread(find_target, self._store, self._config, name, project)
 
-    async def complete(self, target: Target, request: ChatRequest) -> dict[str, Any]:
+    async def complete(self, target: Target, request: Body) -> dict[str, Any]:
         """The whole reply of ``target``.
 
         Raises:
@@ -59,12 +55,12 @@ class Gateway:
         try:
             async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
                 exchange = await self._send(target, request, stack)
-                body: dict[str, Any] = json.loads(await exchange.response.aread())
-        except (TimeoutError, httpx.TransportError) as error:
+                body: dict[str, Any] = _object(await exchange.response.whole())
+        except (TimeoutError, ChannelError) as error:
             raise _failure(request.model, error) from error
-        return {**body, "model": target.name}
+        return {**body, "model": target.name} if "model" in body else body
 
-    async def stream(self, target: Target, request: ChatRequest) -> ReplyStream:
+    async def stream(self, target: Target, request: Body) -> ReplyStream:
         """The reply of ``target`` in pieces, its token counts last; the caller must close it.
 
         Raises:
@@ -75,13 +71,12 @@ class Gateway:
             async with AsyncExitStack() as stack, asyncio.timeout_at(deadline):
                 exchange = await self._send(target, request, stack)
                 return ReplyStream(exchange, deadline, stack.pop_all())
-        except (TimeoutError, httpx.TransportError) as error:
+        except (TimeoutError, ChannelError) as error:
             raise _failure(request.model, error) from error
 
     async def close(self) -> None:
         """Stop every engine."""
         await asyncio.gather(*(upstream.close() for upstream in self._upstreams.values()))
-        await self._client.aclose()
 
     def held(self) -> int:
         """Requests that wait or run, over all engines."""
@@ -91,30 +86,32 @@ class Gateway:
         """How every engine that was asked for stands."""
         return [upstream.state for upstream in self._upstreams.values()]
 
-    async def _send(self, target: Target, request: ChatRequest, stack: AsyncExitStack) -> _Exchange:
+    async def _send(self, target: Target, request: Body, stack: AsyncExitStack) -> _Exchange:
         """Hand the request over; ``stack`` then holds the place in the queue and the reply."""
-        request.conversation()
-        upstream = self._upstream(target.base)
+        upstream = self._upstream(target)
         stack.enter_context(upstream.slot(target))
         engine = await upstream.prepare(target)
-        message = self._client.build_request(
-            "POST",
-            f"{engine.url}/v1/chat/completions",
-            json=_counted(request.wire(target.id if target.adapter else BASE_NAME)),
-            headers={"Authorization": f"Bearer {engine.token}"},
-        )
-        response = await self._client.send(message, stream=True)
-        stack.push_async_callback(response.aclose)
-        if response.status_code != 200:
-            raise _forwarded(response.status_code, await response.aread())
+        name = target.id if target.adapter else target.known_as or BASE_NAME
+        wire = _counted(request.wire(name), engine.counts_on_the_way)
+        response = await engine.channel.post(request.path, wire, root=request.at_root)
+        stack.callback(response.close)
+        if response.status != 200:
+            raise _forwarded(response.status, await response.whole())
         return _Exchange(target, upstream, response)
 
-    def _upstream(self, base: str) -> Upstream:
-        if base not in self._upstreams:
-            name = public_base_name(base)
-            order = EngineOrder(name, base, self._store.home, self._config.device)
-            self._upstreams[base] = Upstream(order, self._config.queue, self._client)
-        return self._upstreams[base]
+    def _upstream(self, target: Target) -> Upstream:
+        key = target.base if target.server is None else f"upstreams.{target.server}"
+        if key not in self._upstreams:
+            order: Order
+            if target.server is None:
+                config = self._config
+                name = public_base_name(target.base)
+                home = self._store.home
+                order = EngineOrder(name, target.base, home, config.device, config.kv_tokens)
+            else:
+                order = RemoteOrder(target.server, key, self._config.upstreams[target.server])
+            self._upstreams[key] = Upstream(order, self._config.queue)
+        return self._upstreams[key]
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self._config.timeout
@@ -126,7 +123,7 @@ class _Exchange:
 
     target: Target
     upstream: Upstream
-    response: httpx.Response
+    response: Response
 
 
 class ReplyStream:
@@ -139,44 +136,68 @@ class ReplyStream:
     def __init__(self, exchange: _Exchange, deadline: float, stack: AsyncExitStack) -> None:
         self.target = exchange.target
         self._upstream = exchange.upstream
-        self._lines = exchange.response.aiter_lines()
-        self._deadline = deadline
+        self._response = exchange.response
         self._stack = stack
+        self._late = False
+        self._rest = b""
+        # One alarm for the whole stream: a timeout for each chunk would cost more than the chunk.
+        loop = asyncio.get_running_loop()
+        stack.callback(loop.call_at(deadline, self._expire).cancel)
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """The chunks; a failure on the way is a last event with an ``error``."""
         try:
-            while (chunk := await self._next()) is not None:
-                yield chunk
-        except (TimeoutError, httpx.TransportError) as error:
-            self._upstream.note(error)
-            yield _failure(self.target.name, error).body()
+            while True:
+                for event in await self._next():
+                    if event == DONE:
+                        return
+                    chunk = _object(event)
+                    yield {**chunk, "model": self.target.name} if "choices" in chunk else chunk
+        except ChannelError as error:
+            failure = TimeoutError() if self._late else error
+            self._upstream.note(failure)
+            yield _failure(self.target.name, failure).body()
 
     async def close(self) -> None:
         """Let go of the engine; one that still writes then stops."""
         await self._stack.aclose()
 
-    async def _next(self) -> dict[str, Any] | None:
-        async with asyncio.timeout_at(self._deadline):
-            async for line in self._lines:
-                if not line.startswith("data: "):
-                    continue
-                if line == f"data: {DONE}":
-                    return None
-                chunk: dict[str, Any] = json.loads(line[len("data: ") :])
-                return {**chunk, "model": self.target.name} if "choices" in chunk else chunk
-        raise httpx.RemoteProtocolError("the stream ended early")
+    async def _next(self) -> list[bytes]:
+        """The data of the events that have come whole."""
+        data = await self._response.some()
+        if not data:
+            raise ChannelError("the stream ended early")
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line[len(_DATA) :].strip() for line in lines if line.startswith(_DATA)]
+
+    def _expire(self) -> None:
+        self._late = True
+        self._response.close()
 
 
-def _counted(wire: dict[str, Any]) -> dict[str, Any]:
+_DATA = b"data: "
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(data)
+    except ValueError as error:
+        raise ChannelError(f"this is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ChannelError("this is no JSON object")
+    return found
+
+
+def _counted(wire: dict[str, Any], on_the_way: bool) -> dict[str, Any]:
     """A streamed reply is to carry its token counts, whether the client wants them or not: one
     that hangs up pays for what it got."""
     if not wire.get("stream"):
         return wire
-    return {**wire, "stream_options": {"include_usage": True, "continuous_usage_stats": True}}
+    more = {"continuous_usage_stats": True} if on_the_way else {}
+    return {**wire, "stream_options": {"include_usage": True, **more}}
 
 
-def _failure(name: str, error: TimeoutError | httpx.TransportError) -> RequestError:
+def _failure(name: str, error: TimeoutError | ChannelError) -> RequestError:
     if isinstance(error, TimeoutError):
         return RequestError(504, f"no whole answer from {name!r} in time", code="timeout")
     return RequestError(
@@ -191,7 +212,7 @@ def _failure(name: str, error: TimeoutError | httpx.TransportError) -> RequestEr
 def _forwarded(status: int, body: bytes) -> RequestError:
     """An engine's error as the client's; an engine's refusal of our token is our fault."""
     try:
-        error = json.loads(body)["error"]
+        error = orjson.loads(body)["error"]
         message, param, code = str(error["message"]), error.get("param"), error.get("code")
     except (ValueError, KeyError, TypeError):
         message, param, code = "the engine gave an error without an explanation", None, None

@@ -32,7 +32,7 @@ from tunewright.training.machine import free_memory
 
 # Shares of the free memory that the cache may take, and where more would help nobody.
 _OF_MEMORY, _OF_GPU = 0.125, 0.8
-_MOST_TOKENS_ON_CPU = 1 << 16
+_MOST_TOKENS_ON_CPU = 1 << 15
 
 
 class LocalBase:

@@ -8,9 +8,10 @@ import secrets
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tunewright.core.errors import ServingError
+from tunewright.deployment.channel import Channel
 
 START_SECONDS = 900.0
 _STOP_SECONDS = 5.0
@@ -25,12 +26,18 @@ class EngineOrder:
     base: str
     home: Path
     device: str
+    kv_tokens: int | None = None
+
+    async def start(self) -> EngineProcess:
+        """See ``start_engine``."""
+        return await start_engine(self)
 
     def command(self) -> list[str]:
         """The argument list; ``-P`` keeps the current folder's files from posing as modules."""
         return [
             *(sys.executable, "-P", "-m", "tunewright.deployment.engine"),
             *(f"--base={self.base}", f"--home={self.home}", f"--device={self.device}"),
+            *([] if self.kv_tokens is None else [f"--kv-tokens={self.kv_tokens}"]),
         ]
 
 
@@ -39,14 +46,15 @@ class EngineProcess:
     """A running engine.
 
     Attributes:
-        url: where it listens, on the loopback interface.
-        token: what it wants as a bearer token; known to no one else.
+        channel: to where it listens, on the loopback interface, with the token that it wants.
         base_digest, renderer_hash: of the base it holds.
     """
 
+    counts_on_the_way: ClassVar[bool] = True
+    holds_adapters: ClassVar[bool] = True
+
     process: asyncio.subprocess.Process
-    url: str
-    token: str
+    channel: Channel
     base_digest: str
     renderer_hash: str
 
@@ -54,6 +62,11 @@ class EngineProcess:
     def alive(self) -> bool:
         """Whether the process still runs."""
         return self.process.returncode is None
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for logs."""
+        return f"exit code {self.process.returncode}"
 
     async def dead(self, seconds: float = 1.0) -> bool:
         """Whether it is gone; a connection breaks a moment before the exit status arrives."""
@@ -65,6 +78,7 @@ class EngineProcess:
 
     async def stop(self) -> None:
         """Ask it to leave by closing its stdin, then insist."""
+        self.channel.close()
         await _stop(self.process)
 
 
@@ -97,8 +111,9 @@ async def start_engine(order: EngineOrder, seconds: float = START_SECONDS) -> En
         raise
     return EngineProcess(
         process=process,
-        url=f"http://127.0.0.1:{int(ready['port'])}",
-        token=token,
+        channel=Channel(
+            f"http://127.0.0.1:{int(ready['port'])}/v1", {"Authorization": f"Bearer {token}"}
+        ),
         base_digest=str(ready["base_digest"]),
         renderer_hash=str(ready["renderer_hash"]),
     )

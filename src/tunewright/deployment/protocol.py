@@ -111,6 +111,7 @@ class ChatMessage(Strict):
 class ChatRequest(GenerationBody):
     """``POST /v1/chat/completions``."""
 
+    path: ClassVar[str] = "/chat/completions"
     neutral: ClassVar[Neutral] = _NEUTRAL
     unused: ClassVar[frozenset[str]] = frozenset(
         {"user", "safety_identifier", "prompt_cache_key", "metadata"}
@@ -167,6 +168,7 @@ class ChatRequest(GenerationBody):
         super().check()
         for param, problem in self._problems():
             raise RequestError(400, problem, param=param, code="invalid_value")
+        self.conversation()
 
     def _problems(self) -> list[tuple[str, str]]:
         choices = self.guided_choice or []

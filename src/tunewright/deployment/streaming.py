@@ -12,8 +12,8 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
-DONE = "[DONE]"
-DONE_LINE = f"data: {DONE}\n\n".encode()
+DONE = b"[DONE]"
+DONE_LINE = b"data: " + DONE + b"\n\n"
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:

@@ -87,6 +87,7 @@ Inputs = Annotated[
 class CompletionRequest(GenerationBody):
     """``POST /v1/completions``: text as it goes on, without a chat template."""
 
+    path: ClassVar[str] = "/completions"
     neutral: ClassVar[Neutral] = {"suffix": (), "best_of": (1,)}
     unused: ClassVar[frozenset[str]] = frozenset({"user"})
 
@@ -127,6 +128,7 @@ class CompletionRequest(GenerationBody):
 class EmbeddingRequest(Body):
     """``POST /v1/embeddings``."""
 
+    path: ClassVar[str] = "/embeddings"
     neutral: ClassVar[Neutral] = {"dimensions": ()}
     unused: ClassVar[frozenset[str]] = frozenset({"user"})
 
@@ -140,6 +142,9 @@ class EmbeddingRequest(Body):
 
 class TokenizeRequest(Body):
     """``POST /tokenize``: a text's or a conversation's token ids."""
+
+    path: ClassVar[str] = "/tokenize"
+    at_root: ClassVar[bool] = True
 
     prompt: str | None = None
     """A text; give this or messages."""

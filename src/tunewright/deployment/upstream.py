@@ -9,12 +9,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-
-import httpx
+from typing import Protocol
 
 from tunewright.core.errors import ServingError
 from tunewright.deployment.catalog import Target
-from tunewright.deployment.process import EngineOrder, EngineProcess, start_engine
+from tunewright.deployment.channel import Channel, ChannelError
 from tunewright.deployment.replies import RequestError
 
 MAX_ADAPTERS = 64
@@ -34,7 +33,7 @@ def pause_after(failures: int) -> float:
 class _Life:
     """One engine from its start to its death, with the adapters it has been given."""
 
-    engine: EngineProcess
+    engine: Engine
     since: float
     adapters: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
@@ -58,19 +57,86 @@ class EngineState:
     starts: int
 
 
+class Engine(Protocol):
+    """Whatever answers for a base: a process of ours, or a server of somebody else's."""
+
+    @property
+    def channel(self) -> Channel:
+        """To where it listens."""
+        ...
+
+    @property
+    def counts_on_the_way(self) -> bool:
+        """Whether its streams can carry token counts with every chunk."""
+        ...
+
+    @property
+    def holds_adapters(self) -> bool:
+        """Whether it takes adapters while it runs."""
+        ...
+
+    @property
+    def base_digest(self) -> str | None:
+        """Of the base that it holds, if it tells."""
+        ...
+
+    @property
+    def renderer_hash(self) -> str | None:
+        """Of the base's renderer, if it tells."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs, as far as is known."""
+        ...
+
+    @property
+    def ending(self) -> str:
+        """How it ended, for logs."""
+        ...
+
+    async def dead(self, seconds: float = 1.0) -> bool:
+        """Whether it is gone; a connection breaks a moment before that is known."""
+        ...
+
+    async def stop(self) -> None:
+        """Let it go."""
+        ...
+
+
+class Order(Protocol):
+    """How an engine is come by."""
+
+    @property
+    def name(self) -> str:
+        """How its base is called in public."""
+        ...
+
+    @property
+    def base(self) -> str:
+        """How its base is called in logs."""
+        ...
+
+    async def start(self) -> Engine:
+        """A running engine.
+
+        Raises:
+            ServingError: there is none.
+        """
+        ...
+
+
 class Upstream:
     """The gateway's view of one base.
 
     Args:
         order: how its engine is started.
         limit: requests it may hold, waiting or running.
-        client: the gateway's HTTP client.
     """
 
-    def __init__(self, order: EngineOrder, limit: int, client: httpx.AsyncClient) -> None:
+    def __init__(self, order: Order, limit: int) -> None:
         self._order = order
         self._limit = limit
-        self._client = client
         self._life: _Life | None = None
         self._starting: asyncio.Task[_Life | None] | None = None
         self._suspect = False
@@ -106,7 +172,7 @@ class Upstream:
 
     def note(self, error: Exception) -> None:
         """Remember a broken connection: its engine is to be looked at before it is used again."""
-        self._suspect = self._suspect or isinstance(error, httpx.TransportError)
+        self._suspect = self._suspect or isinstance(error, ChannelError)
 
     @property
     def held(self) -> int:
@@ -120,7 +186,7 @@ class Upstream:
         failing = not up and self._not_before > _now()
         return EngineState(self._order.name, up, failing, self.held, self._starts)
 
-    async def prepare(self, target: Target) -> EngineProcess:
+    async def prepare(self, target: Target) -> Engine:
         """A live engine that knows ``target``; starts and loads what is missing.
 
         Raises:
@@ -129,6 +195,12 @@ class Upstream:
         life = await self._alive()
         _check_match(life.engine, target)
         if target.adapter is not None:
+            if not life.engine.holds_adapters:
+                raise RequestError(
+                    503,
+                    f"{target.name!r} is an adapter, and the server of its base takes none",
+                    code="adapter_unavailable",
+                )
             async with self._loading:
                 await self._load(life, target)
         return life.engine
@@ -164,7 +236,7 @@ class Upstream:
     async def _start(self) -> _Life | None:
         try:
             self._starts += 1
-            self._life = _Life(await start_engine(self._order), _now())
+            self._life = _Life(await self._order.start(), _now())
         except ServingError as error:
             self._fail("could not start", str(error), least=_PAUSE_AFTER_START)
             return None
@@ -179,8 +251,7 @@ class Upstream:
         life, self._life = self._life, None
         if _now() - life.since > _STEADY_SECONDS:
             self._failures = 0
-        code = life.engine.process.returncode
-        self._fail("stopped", f"exit code {code}")
+        self._fail("stopped", life.engine.ending)
 
     def _fail(self, what: str, why: str, least: float = 0.0) -> None:
         """Clients are told what happened; why may name folders, so it is for the log only."""
@@ -206,14 +277,12 @@ class Upstream:
         await self._tell(life.engine, "load_lora_adapter", order)
         life.adapters[target.id] = None
 
-    async def _tell(self, engine: EngineProcess, what: str, order: dict[str, str]) -> None:
-        reply = await self._client.post(
-            f"{engine.url}/v1/{what}",
-            json=order,
-            headers={"Authorization": f"Bearer {engine.token}"},
-        )
-        if reply.status_code != 200:
-            why = reply.json()["error"]["message"]
+    async def _tell(self, engine: Engine, what: str, order: dict[str, str]) -> None:
+        async with await engine.channel.post(f"/{what}", order) as reply:
+            told = await reply.whole()
+        # Who runs longer than we do may know the adapter already.
+        if reply.status != 200 and b"already been loaded" not in told:
+            why = told[:500].decode("utf-8", "replace")
             _log.error("the engine of base %s refused %s: %s", self._order.base, order, why)
             raise RequestError(
                 503,
@@ -222,7 +291,7 @@ class Upstream:
             )
 
 
-def _check_match(engine: EngineProcess, target: Target) -> None:
+def _check_match(engine: Engine, target: Target) -> None:
     """Refuse a tuned model on a base, or behind a renderer, that it was not trained with."""
     model = target.model
     if model is None:
@@ -231,7 +300,7 @@ def _check_match(engine: EngineProcess, target: Target) -> None:
         ("base", model.base_digest, engine.base_digest),
         ("renderer", model.renderer_hash, engine.renderer_hash),
     ):
-        if trained != found:
+        if found is not None and trained != found:
             raise RequestError(
                 503,
                 f"{target.name!r} was trained with another {what} than its base has now"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from tunewright.model.kv_pass import Pass
 
+_CLEANED_AT_ONCE = 64
+
 
 @dataclass(frozen=True)
 class Part:
@@ -61,6 +63,7 @@ class KvCache:
         self.blocks = blocks
         self.spare = blocks * BLOCK
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
+        self._clean: dict[int, int] = {}
         self._scratch: dict[tuple[int, int], Tensor] = {}
 
     @torch.inference_mode()
@@ -86,12 +89,26 @@ class KvCache:
         """Where it lies."""
         return cast(torch.device, self._model.device)
 
-    def write(self, layer: int, rows: Tensor, key: Tensor, value: Tensor) -> None:
-        """Keep new keys and values (heads, tokens, head_dim) at ``rows`` (heads * tokens,)."""
+    def write(self, layer: int, rows: Tensor, states: Sequence[Tensor], last: int) -> None:
+        """Keep new keys and values.
+
+        Args:
+            layer: which one.
+            rows: where each head's tokens go, (heads * tokens,).
+            states: keys and values, (heads, tokens, head_dim) each.
+            last: the highest block that any row of this pass holds.
+        """
         if layer not in self._layers:
-            # Blocks that nobody holds yet may be read under a mask: NaN would pass through it.
-            self._layers[layer] = (self._room(key), self._room(value))
-        for kept, new in zip(self._layers[layer], (key, value), strict=True):
+            self._layers[layer] = (self._room(states[0]), self._room(states[1]))
+            self._clean[layer] = 0
+        if last >= self._clean[layer]:
+            # Blocks are read under a mask before they are full, and what is not a number would
+            # pass through it. Cleaned as they are needed: untouched memory takes none.
+            upto = min(self.blocks, last + _CLEANED_AT_ONCE)
+            for kept in self._layers[layer]:
+                kept[self._clean[layer] : upto] = 0
+            self._clean[layer] = upto
+        for kept, new in zip(self._layers[layer], states, strict=True):
             put(kept, rows, new)
 
     def gather(self, layer: int, table: Tensor, side: int) -> Tensor:
@@ -120,7 +137,7 @@ class KvCache:
         return found.view(table.shape[0], heads, -1, size)
 
     def _room(self, like: Tensor) -> Tensor:
-        return like.new_zeros(self.blocks, like.shape[0], BLOCK, like.shape[-1])
+        return like.new_empty(self.blocks, like.shape[0], BLOCK, like.shape[-1])
 
 
 def put(kept: Tensor, rows: Tensor, new: Tensor) -> None:

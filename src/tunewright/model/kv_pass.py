@@ -69,6 +69,7 @@ class Pass:
         self.ids, self.positions, self._kept = inputs[0:1], inputs[1:2], inputs[2]
         self.wanted = torch.tensor(wanted, dtype=torch.long).to(device)
         self.no_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
+        self._last = max(max(part.extent.blocks) for part in order)
         self._places: dict[int, Tensor] = {}
 
     def attention(
@@ -86,7 +87,8 @@ class Pass:
             (1, tokens, heads, head_dim).
         """
         layer, heads = int(module.layer_idx), key.shape[1]
-        self._cache.write(layer, self._rows(heads), key[0], value[0])
+        own = (key[0], value[0])
+        self._cache.write(layer, self._rows(heads), own, self._last)
         scale = options.get("scaling")
         look = Look(
             heads=heads,
@@ -94,7 +96,6 @@ class Pass:
             window=options.get("sliding_window"),
             prefix=prefix_of(module, key),
         )
-        own = (key[0], value[0])
         found = [window.attention(layer, query[0], own, look) for window in self._windows]
         found += [
             document.attention(self._cache, layer, (query, key, value), look)
