@@ -57,7 +57,7 @@ class Gateway:
                 exchange = await self._send(target, request, stack)
                 body: dict[str, Any] = _object(await exchange.response.whole())
         except (TimeoutError, ChannelError) as error:
-            raise _failure(request.model, error) from error
+            raise _failure(target, error) from error
         return {**body, "model": target.name} if "model" in body else body
 
     async def stream(self, target: Target, request: Body) -> ReplyStream:
@@ -72,7 +72,7 @@ class Gateway:
                 exchange = await self._send(target, request, stack)
                 return ReplyStream(exchange, deadline, stack.pop_all())
         except (TimeoutError, ChannelError) as error:
-            raise _failure(request.model, error) from error
+            raise _failure(target, error) from error
 
     async def close(self) -> None:
         """Stop every engine."""
@@ -156,7 +156,7 @@ class ReplyStream:
         except ChannelError as error:
             failure = TimeoutError() if self._late else error
             self._upstream.note(failure)
-            yield _failure(self.target.name, failure).body()
+            yield _failure(self.target, failure).body()
 
     async def close(self) -> None:
         """Let go of the engine; one that still writes then stops."""
@@ -197,13 +197,14 @@ def _counted(wire: dict[str, Any], on_the_way: bool) -> dict[str, Any]:
     return {**wire, "stream_options": {"include_usage": True, **more}}
 
 
-def _failure(name: str, error: TimeoutError | ChannelError) -> RequestError:
+def _failure(target: Target, error: TimeoutError | ChannelError) -> RequestError:
     if isinstance(error, TimeoutError):
-        return RequestError(504, f"no whole answer from {name!r} in time", code="timeout")
+        return RequestError(504, f"no whole answer from {target.name!r} in time", code="timeout")
+    ours = target.server is None
     return RequestError(
         503,
-        f"the engine of {name!r} stopped while answering ({type(error).__name__});"
-        " the next request starts it again",
+        f"the {'engine' if ours else 'server'} of {target.name!r} stopped while answering"
+        f" ({type(error).__name__})" + ("; the next request starts it again" if ours else ""),
         code="engine_failed",
         retry_after=1,
     )
