@@ -325,6 +325,26 @@ def test_prompts_that_begin_alike_are_read_once(engine: Any) -> None:
     session(engine, story)
 
 
+def test_prompts_that_come_at_once_share_too(engine: Any) -> None:
+    system = {"role": "system", "content": "Every answer names its clause. " * 25}
+
+    async def story(post: Ask) -> None:
+        async def cached(question: str, **more: Any) -> tuple[int, int]:
+            reply = await post(
+                "chat/completions", model="base", messages=[system, *user(question)],
+                max_tokens=2, **more,
+            )  # fmt: skip
+            usage = reply.json()["usage"]
+            return usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
+
+        told = await asyncio.gather(*(cached(f"{n}?") for n in range(5)))
+        counts = sorted(told, key=lambda count: count[1])
+        assert counts[0][1] < 32
+        assert all(cached > tokens - 48 for tokens, cached in counts[1:])
+
+    session(engine, story)
+
+
 # Plain text --------------------------------------------------------------------------------------
 
 

@@ -38,11 +38,14 @@ class Memory:
 
 @dataclass(eq=False)
 class _Held:
-    """A row and its place in the cache; ``read`` counts its tokens that are there."""
+    """A row and its place in the cache, once it has one.
+
+    ``read`` counts its tokens that are there.
+    """
 
     row: Row
-    extent: Extent
-    read: int
+    extent: Extent | None = None
+    read: int = 0
 
     @property
     def left(self) -> int:
@@ -79,7 +82,7 @@ class RowGroup:
         for row in fresh:
             # It may have been unloaded while the request was on its way.
             if row.job.adapter in self._memory.roots:
-                self._held.append(self._open(row))
+                self._held.append(_Held(row))
             else:
                 post.error(row.job, _gone(row.job.adapter))
         parts, back = self._plan()
@@ -91,25 +94,31 @@ class RowGroup:
     def close(self) -> None:
         """Give back all memory; what it holds is in doubt."""
         for held in self._held:
-            self._memory.blocks.close(held.extent)
+            self._close(held)
         self._held = []
         self._windows.clear()
         self._memory.blocks.forget()
 
-    def _open(self, row: Row) -> _Held:
-        # Of a prompt that is echoed, every token's logits are wanted.
-        shared = not row.echoes
-        root = self._memory.roots[row.job.adapter]
-        extent = self._memory.blocks.open(root, row.ids, shared)
-        held = _Held(row, extent, len(extent.blocks) * BLOCK)
-        if row.job.cached is None:
-            row.job.cached = held.read
-        return held
+    def _open(self, held: _Held) -> Extent:
+        """The row's place; made only when it is about to read, to find what others have read."""
+        if held.extent is None:
+            row = held.row
+            # Of a prompt that is echoed, every token's logits are wanted.
+            root = self._memory.roots[row.job.adapter]
+            held.extent = self._memory.blocks.open(root, row.ids, shared=not row.echoes)
+            held.read = len(held.extent.blocks) * BLOCK
+            if row.job.cached is None:
+                row.job.cached = held.read
+        return held.extent
+
+    def _close(self, held: _Held) -> None:
+        if held.extent is not None:
+            self._memory.blocks.close(held.extent)
 
     def _drop_ended(self) -> None:
         for held in self._held:
             if held.row.over:
-                self._memory.blocks.close(held.extent)
+                self._close(held)
         self._held = [held for held in self._held if not held.row.over]
         if not self._held:
             self._windows.clear()
@@ -125,35 +134,43 @@ class RowGroup:
         waiting = list(self._held)
         while waiting:
             held = waiting.pop(0)
-            count = min(held.left, budget) if held.left > 1 else 1
-            if held.row.echoes:
-                count = min(count, max(1, _MOST_LOGITS // self._drawer.vocabulary))
-            if count == 0:
+            if held.left > 1 and budget == 0:
                 continue
-            while not self._memory.blocks.grow(held.extent, held.read + count):
+            extent = self._open(held)
+            count = self._count(held, budget)
+            while not self._memory.blocks.grow(extent, held.read + count):
                 last = waiting.pop() if waiting else held
                 back.append(self._push_out(last))
                 if last is held:
                     break
             else:
                 budget -= count if held.left > 1 else 0
-                planned.append((held, self._part(held, count)))
+                planned.append((held, self._part(held, extent, count)))
         return planned, list(reversed(back))
+
+    def _count(self, held: _Held, budget: int) -> int:
+        """How many tokens a row reads."""
+        if held.left == 1:
+            return 1
+        count = min(held.left, budget)
+        if held.row.echoes:
+            count = min(count, max(1, _MOST_LOGITS // self._drawer.vocabulary))
+        return count
 
     def _push_out(self, held: _Held) -> Row:
         """Take a row's memory; it will read all its tokens again."""
-        self._memory.blocks.close(held.extent)
+        self._close(held)
         self._held.remove(held)
         return held.row
 
-    def _part(self, held: _Held, count: int) -> Part:
+    def _part(self, held: _Held, extent: Extent, count: int) -> Part:
         row, start = held.row, held.read
         end = start + count
-        self._memory.blocks.note(held.extent, row.ids, end)
+        self._memory.blocks.note(extent, row.ids, end)
         wanted = [count - 1] if end == len(row.ids) else []
         if row.echoes and start < len(row.job.prompt):
             wanted = list(range(count))
-        return Part(row.ids[start:end], start, held.extent, wanted)
+        return Part(row.ids[start:end], start, extent, wanted)
 
     @torch.inference_mode()
     def _pass(self, planned: Sequence[tuple[_Held, Part]], post: Post) -> None:
