@@ -21,6 +21,8 @@ _FLOAT32 = 4
 # Per weight: 4 bits, an 8-bit scale per 64 of them, a float32 per 256 scales (arXiv 2305.14314).
 _NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
 _INT8 = 1.0
+_RETURNED = 32 * 2**20
+"""glibc gives larger pieces back to the system: DEFAULT_MMAP_THRESHOLD_MAX, see mallopt(3)."""
 _LAST = ("o_proj", "down_proj")
 _MOMENTS = 8  # AdamW's two running means in float32
 # float32 each: the log-probabilities that cross-entropy keeps, and both gradients of its backward.
@@ -159,7 +161,11 @@ def estimate(
         optimizer=_MOMENTS * trained,
         activations=round(_activations(shape, config, batch, width)),
         logits=_logits(shape, config, batch, width),
-        overhead=round(_runtime(device, precision) + _scratch(shape, config, batch, width)),
+        overhead=round(
+            _runtime(device, precision)
+            + _scratch(shape, config, batch, width)
+            + (_holes(shape, config, width) if device == "cpu" else 0)
+        ),
         loading=_loading(shape, config, device, width, stored),
         slack=_slack(config, device, precision),
     )
@@ -318,6 +324,20 @@ def _runtime(device: DeviceName, precision: Precision) -> float:
 def _slack(config: TrainConfig, device: DeviceName, precision: Precision) -> float:
     autocast = trains_base(config) and precision == "bfloat16"
     return _FRAGMENTS["cuda" if device == "cuda" else "autocast" if autocast else precision]
+
+
+def _holes(shape: Shape, config: TrainConfig, width: int) -> float:
+    """Weights as they were loaded, where they were made into something smaller.
+
+    The C library keeps freed pieces below ``_RETURNED`` bytes, and passes seldom fit into them.
+    """
+    narrowed = config.tuner == "freeze" and width < _FLOAT32
+    if config.quantize == "none" and not narrowed:
+        return 0
+    loaded = _FLOAT32 if narrowed else width
+    kept = sum(one.weights for one in shape.linears if one.weights * loaded < _RETURNED) * loaded
+    blocks = max(0, shape.layers - config.freeze.blocks) if narrowed else shape.layers
+    return blocks * kept
 
 
 def _loading(
