@@ -146,6 +146,7 @@ EVERY: tuple[Blow, ...] = (kill_worker, stop_server, kill_server, kill_both)
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow  # how far a job is when a blow falls depends on the machine
 def test_a_job_outlives_every_kind_of_blow_and_learns_the_same(
     slow_base: Path, tmp_path: Path
 ) -> None:
