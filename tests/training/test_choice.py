@@ -74,7 +74,7 @@ def test_what_is_given_stays() -> None:
 
 def test_a_processor_is_never_given_four_bits_unasked() -> None:
     processor = replace(GPU, device="cpu", name="8 cores")
-    choice = chosen(12, processor)
+    choice = chosen(10, processor)
     assert not choice.fits
     assert choice.config.quantize == "none"
     assert any("quantize=int8" in text.en for text in choice.instead)

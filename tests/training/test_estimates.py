@@ -246,20 +246,18 @@ def test_memory_grows_with_what_it_should() -> None:
 
 
 def test_weights_made_smaller_leave_holes_on_a_processor_if_they_are_small(shape: Shape) -> None:
+    def overhead(one: Shape, kind: str, stored: int) -> int:
+        config = recipe(Path("x"), lora={"rank": 1}, quantize=kind)
+        memory = estimate(one, config, BATCH, "cpu", "float32", stored * one.parameters).memory
+        return memory.overhead - 4 * max(linear.weights for linear in one.linears)
+
+    usual = overhead(shape, "none", 2) + 4 * max(linear.weights for linear in shape.linears)
+    assert overhead(shape, "int8", 2) == usual + 4 * shape.linear_weights
+    assert overhead(shape, "int8", 4) == usual  # the file's own pages
     large = known_shapes()["ChatGLM3-6B"]
-    for one, holes in ((shape, 4 * shape.linear_weights), (large, None)):
-        base = {"tuner": "lora", "lora": {"rank": 1}}
-        overhead = [
-            estimate(
-                one, recipe(Path("x"), **base, quantize=kind), BATCH, "cpu", "float32"
-            ).memory.overhead
-            for kind in ("none", "int8")
-        ]
-        remade = 4 * max(linear.weights for linear in one.linears)
-        if holes is not None:
-            assert overhead[1] - overhead[0] == holes + remade
-        else:  # only keys and values are small enough to be kept
-            assert overhead[1] - overhead[0] < remade + 0.02 * 4 * one.linear_weights
+    usual = overhead(large, "none", 2) + 4 * max(linear.weights for linear in large.linears)
+    # Only keys and values are small enough to be kept.
+    assert overhead(large, "int8", 2) - usual < 0.02 * 4 * large.linear_weights
 
 
 def test_planning_loads_no_torch() -> None:

@@ -164,7 +164,7 @@ def estimate(
         overhead=round(
             _runtime(device, precision)
             + _scratch(shape, config, batch, width)
-            + (_holes(shape, config, width) if device == "cpu" else 0)
+            + (_holes(shape, config, width, stored) if device == "cpu" else 0)
         ),
         loading=_loading(shape, config, device, width, stored),
         slack=_slack(config, device, precision),
@@ -326,15 +326,17 @@ def _slack(config: TrainConfig, device: DeviceName, precision: Precision) -> flo
     return _FRAGMENTS["cuda" if device == "cuda" else "autocast" if autocast else precision]
 
 
-def _holes(shape: Shape, config: TrainConfig, width: int) -> float:
+def _holes(shape: Shape, config: TrainConfig, width: int, stored: int | None) -> float:
     """Weights as they were loaded, where they were made into something smaller.
 
     The C library keeps freed pieces below ``_RETURNED`` bytes, and passes seldom fit into them.
+    Weights that are the file's own pages are no such pieces.
     """
     narrowed = config.tuner == "freeze" and width < _FLOAT32
-    if config.quantize == "none" and not narrowed:
-        return 0
     loaded = _FLOAT32 if narrowed else width
+    changed = config.quantize != "none" or narrowed
+    if not changed or _as_stored(shape.parameters * loaded, stored):
+        return 0
     kept = sum(one.weights for one in shape.linears if one.weights * loaded < _RETURNED) * loaded
     blocks = max(0, shape.layers - config.freeze.blocks) if narrowed else shape.layers
     return blocks * kept
@@ -347,9 +349,12 @@ def _loading(
     if device != "cpu":
         return 0
     held = shape.parameters * (_FLOAT32 if trains_base(config) else width)
-    files = held if stored is None else stored
-    # Weights of the type that is wanted are the file's own pages.
-    return held if abs(files - held) < held / 100 else held + files
+    return held if _as_stored(held, stored) else held + (stored or 0)
+
+
+def _as_stored(held: int, stored: int | None) -> bool:
+    """Whether weights have their files' type: they are then the files' own pages."""
+    return stored is None or abs(stored - held) < held / 100
 
 
 def flops_per_token(shape: Shape, config: TrainConfig, batch: Batch) -> float:
