@@ -36,7 +36,8 @@ from tunewright.model.references import resolve
 from tunewright.training.assemble import Watch, build_job
 from tunewright.training.control import Requests
 from tunewright.training.disk import DiskPatience
-from tunewright.training.loop import Loop
+from tunewright.training.rollout_loop import open_loop, with_start
+from tunewright.training.methods.policy import Rollout
 from tunewright.training.parts import gather
 from tunewright.training.stopping import StopRequest
 from tunewright.training.supervision import Supervision
@@ -54,7 +55,11 @@ job, plan = build_job(config, dataset, resolve(store, base), folder,
                       Watch(time.perf_counter(), ignore))
 job.model.train()
 # Everything that is only made once is made before the limit.
-gather(job.method, job.model, job.train[:1], 10**9, job.device)
+if job.drawing is None:
+    gather(job.method, job.model, job.train[:1], 10**9, job.device)
+else:
+    loop = open_loop(with_start(job), home / "warm", ignore, None, store)
+    loop._backward([Rollout(one, 1.0) for one in job.method.workload(job.train[:1])], 1, 1)
 for parameter in job.parameters.values():
     parameter.grad = None
 
@@ -67,13 +72,14 @@ if room:
     resource.setrlimit(resource.RLIMIT_AS, (begun + room, begun + room))
 events, out = [], {"error": None, "hint": None}
 run_folder = home / "run"
+run_folder.mkdir()
 disk = DiskPatience(run_folder, 0, ignore, lambda: False)
 
 def listen(event):
     events.append({**event.data, "kind": event.kind})
 
 with StopRequest() as stop:
-    loop = Loop(job, run_folder / "checkpoints", listen)
+    loop = open_loop(with_start(job), run_folder, listen, None, store)
     try:
         loop.run(Supervision(stop, Requests(run_folder), disk))
     except TrainingError as error:
@@ -182,3 +188,16 @@ def test_a_row_that_does_not_fit_by_itself_ends_the_run_and_is_named(trained: Tr
     assert "even alone" in found["error"]
     assert "memory.checkpointing=full" in found["hint"]
     assert "--max-tokens" in found["hint"]
+
+
+def test_answers_that_do_not_fit_at_once_are_learnt_in_parts(trained: Trainer) -> None:
+    grader = {"type": "regex", "pattern": "[aeiou]"}
+    rl = {"grader": grader, "prompts": 4, "group": 4, "max_new_tokens": 100, "beta": 0.0}
+    options = {"method": "grpo", "rl": rl, "batch_tokens": 4096}
+    rows = [make_row(number, 3) for number in range(12)]
+    whole = trained(0, rows, **options)
+    limited = trained(int(0.4 * whole["grown"]), rows, **options)
+    assert limited["error"] is None
+    assert any(event["kind"] == "divided" for event in limited["events"])
+    assert losses(limited) == pytest.approx(losses(whole), abs=1e-5)
+    assert any(losses(whole))

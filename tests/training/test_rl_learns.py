@@ -354,3 +354,16 @@ def test_the_log_of_answers_is_bounded(tmp_path: Path) -> None:
     last = json.loads((tmp_path / "rollouts.jsonl").read_text("utf-8").splitlines()[-1])
     assert last["step"] == 29
     assert len(last["answers"][0]["text"]) == 2000
+
+
+@pytest.mark.parametrize("rl", [{}, {"beta": 0.1, "iterations": 2}])
+def test_answers_learnt_in_parts_teach_the_same(
+    store: Store, rl_recipe: Recipe, rl: dict[str, Any]
+) -> None:
+    found = []
+    for most in (4096, 64):
+        memory = {"micro_tokens": most}
+        run = run_of(store, train(rl_recipe(rl, max_steps=3, memory=memory), store))
+        found.append([(one["loss"], one["grad_norm"]) for one in read_history(run)])
+    for whole, parts in zip(*found, strict=True):
+        assert parts == pytest.approx(whole, abs=1e-5)

@@ -73,7 +73,7 @@ def gather(
             share = outcome.loss if counts is None else _share(outcome, counts)
             share.backward()  # type: ignore[no-untyped-call]
             # Nothing of a part's graph is kept while the next one runs.
-            outcome = _detached(outcome)
+            outcome = detached(outcome)
         found = outcome if found is None else joined(found, outcome)
         del share
     if found is None:
@@ -130,7 +130,8 @@ def _share(outcome: Outcome, counts: Sequence[int]) -> Tensor:
     return reduce(add, (term.total / count for term, count in pairs))
 
 
-def _detached(outcome: Outcome) -> Outcome:
+def detached(outcome: Outcome) -> Outcome:
+    """The numbers of an outcome without the graph that they came from."""
     terms = tuple(Mean(term.total.detach(), term.count) for term in outcome.terms)
     metrics = {
         name: Mean(mean.total.detach(), mean.count) for name, mean in outcome.metrics.items()

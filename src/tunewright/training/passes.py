@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunewright.core.errors import TrainingError
 from tunewright.training.batches import Unit
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tunewright.training.loop import Job
 
 _NAMED = 10  # rows in a message
+
+Result = TypeVar("Result")
 
 
 class Passes:
@@ -52,14 +54,12 @@ class Passes:
             TrainingError: not even one row fits; it is named.
         """
         job = self._job
-        while True:
+
+        def work(most: int) -> Gathered:
             begin()
-            try:
-                return gather(job.method, job.model, units, self.most, job.device)
-            except TooLarge as error:
-                self._shrink(error, self._named(error.units))
-            # Only here, after the failure and all that it held is gone.
-            self._clear()
+            return gather(job.method, job.model, units, most, job.device)
+
+        return self.within(work)
 
     def judge(self, units: Sequence[Unit]) -> Tally:
         """What the method says of units, without gradients.
@@ -68,14 +68,32 @@ class Passes:
             TrainingError: as ``learn``.
         """
         job = self._job
-        while True:
+
+        def work(most: int) -> Tally:
             tally = Tally()
+            for part in parts_of(units, most):
+                tally.add(tell(job.method, job.model, part, job.device))
+            return tally
+
+        return self.within(work, "rows to validate on")
+
+    def within(self, work: Callable[[int], Result], named: str = "") -> Result:
+        """What work gives; when memory runs out, it is done again in smaller parts.
+
+        Args:
+            work: gets the most tokens of a part; may be called again from its start, when
+                gradients are none. Its passes stand in ``parts.fitting``.
+            named: what goes through the model; the rows' places where it is empty.
+
+        Raises:
+            TrainingError: not even one row fits; it is named.
+        """
+        while True:
             try:
-                for part in parts_of(units, self.most):
-                    tally.add(tell(job.method, job.model, part, job.device))
-                return tally
+                return work(self.most)
             except TooLarge as error:
-                self._shrink(error, "rows to validate on")
+                self._shrink(error, named or self._named(error.units))
+            # Only here, after the failure and all that it held is gone.
             self._clear()
 
     def _shrink(self, error: TooLarge, named: str) -> None:

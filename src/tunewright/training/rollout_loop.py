@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ from tunewright.training.batches import Example, Unit, collate, pack
 from tunewright.training.checkpoints import Checkpoint, TrainState
 from tunewright.training.drawing import Drawing
 from tunewright.training.loop import Job, Loop
-from tunewright.training.methods.base import Tally
+from tunewright.training.methods.base import Outcome, Tally
 from tunewright.training.methods.policy import (
     PolicyMethod,
     Prompt,
@@ -37,6 +37,7 @@ from tunewright.training.methods.policy import (
     collate_rollouts,
     example_of,
 )
+from tunewright.training.parts import detached, fitting
 from tunewright.training.rewards import scorer_of
 from tunewright.training.rollout_log import RolloutLog
 from tunewright.training.rollouts import Graded, graded
@@ -151,18 +152,24 @@ class RolloutLoop(Loop):
         advantages = method.advantages(rewards, divergence).flatten().tolist()
         return [Rollout(*parts) for parts in zip(examples, advantages, before, start, strict=True)]
 
-    @torch.no_grad()
     def _said(self, examples: Sequence[Example]) -> list[Tensor | None]:
         """Log-probabilities ``(learnt,)`` of each answer's tokens."""
         job = self.job
+
+        @torch.no_grad()
+        def work(most: int) -> list[Tensor | None]:
+            said: list[Tensor | None] = []
+            for part in _parts(examples, most):
+                with fitting(part):
+                    batch = collate(part).to(job.device)
+                    log_probs, _ = self._method.log_probs(job.model, batch)
+                said += torch.split(log_probs, [example.learnt for example in part])
+            return said
+
         job.model.eval()
-        parts: list[Tensor | None] = []
-        for indices in pack(list(map(len, examples)), job.config.batch_tokens, seed=None):
-            batch = collate([examples[index] for index in indices]).to(job.device)
-            log_probs, _ = self._method.log_probs(job.model, batch)
-            parts += torch.split(log_probs, [examples[index].learnt for index in indices])
+        found = self._passes.within(work)
         job.model.train()
-        return parts
+        return found
 
     @contextmanager
     def _as_it_began(self) -> Iterator[None]:
@@ -191,7 +198,10 @@ class RolloutLoop(Loop):
         tally = Tally()
         sums = [0.0, 0.0]
         for _ in range(config.rl.iterations):
-            loss = self._backward(learning, len(rollouts), tokens, tally)
+            outcomes = self._backward(learning, len(rollouts), tokens)
+            loss = sum(one.loss.item() for one in outcomes)
+            for outcome in outcomes:
+                tally.add(outcome)
             norm = clip_grad_norm_(
                 self.job.parameters.values(), config.optimizer.max_grad_norm
             ).item()
@@ -203,20 +213,22 @@ class RolloutLoop(Loop):
         mean_loss, mean_norm = (total / config.rl.iterations for total in sums)
         return mean_loss, mean_norm, tally.numbers()
 
-    def _backward(
-        self, learning: Sequence[Rollout], answers: int, tokens: int, tally: Tally
-    ) -> float:
-        """Gradients of the whole step, gathered over parts that fit the memory; its loss."""
-        job, total = self.job, 0.0
-        lengths = [len(one.example) for one in learning]
-        for indices in pack(lengths, job.config.batch_tokens, seed=None):
-            part = collate_rollouts([learning[index] for index in indices], answers, tokens)
-            outcome = job.method.loss(job.model, part.to(job.device))
-            loss = outcome.loss
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-            tally.add(outcome)
-        return total
+    def _backward(self, learning: Sequence[Rollout], answers: int, tokens: int) -> list[Outcome]:
+        """Gradients of the whole step, gathered over parts that fit the memory; what they said."""
+        job = self.job
+
+        def work(most: int) -> list[Outcome]:
+            outcomes = []
+            for part in _parts(learning, most):
+                with fitting([one.example for one in part]):
+                    batch = collate_rollouts(part, answers, tokens).to(job.device)
+                    outcome = job.method.loss(job.model, batch)
+                    outcome.loss.backward()  # type: ignore[no-untyped-call]
+                    outcomes.append(detached(outcome))
+                del outcome
+            return outcomes
+
+        return self._passes.within(work)
 
     def _unlearnable(self, learning: Sequence[Rollout], loss: float, norm: float) -> TrainingError:
         rows = list(dict.fromkeys(one.example.row for one in learning))
@@ -245,6 +257,14 @@ class RolloutLoop(Loop):
         """Answers to the same few questions each time, with what they are worth."""
         for number, sample in enumerate(self._samples):
             self._emit("sample", step=self.state.step, number=number, **sample)
+
+
+Part = TypeVar("Part", Example, Rollout)
+
+
+def _parts(whole: Sequence[Part], most: int) -> list[list[Part]]:
+    """In parts of at most so many tokens; a longer one stands alone."""
+    return [[whole[place] for place in part] for part in pack(list(map(len, whole)), most, None)]
 
 
 def _sample(group: dict[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,9 @@ class Rollout:
     old: Tensor | None = None
     reference: Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.example)
+
 
 @dataclass(frozen=True)
 class RolloutBatch(PackedBatch):
@@ -224,6 +227,11 @@ class PolicyMethod(Method[Prompt, Any]):
     def sampler(self, units: Sequence[Prompt]) -> Sampler:
         """``rl.prompts`` questions per step, whatever their lengths."""
         return Sampler((1,) * len(units), self.config.rl.prompts, self.config.seed)
+
+    @classmethod
+    def divides(cls) -> bool:
+        """Answers are learnt in parts: what their means are divided by is known of the step."""
+        return True
 
     def workload(self, units: Sequence[Prompt]) -> list[Unit]:
         """The longest answers that could be drawn: what memory must hold."""
