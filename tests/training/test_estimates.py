@@ -26,13 +26,12 @@ from tunewright.training.estimates import (
     Batch,
     Memory,
     block_activations,
-    corrected,
     estimate,
     flops_per_token,
     mlp_activations,
-    timed,
 )
 from tunewright.training.losses import next_token_loss
+from tunewright.training.pace import Draw, corrected, timed, timed_drawing
 from tunewright.training.recompute import Checkpointing, recompute
 
 CPU = torch.device("cpu")
@@ -230,6 +229,24 @@ def test_time_comes_from_speed_and_is_corrected_by_measured_steps() -> None:
     assert (measured.measured, measured.seconds) == (True, 2000.0)
     assert measured.memory == slow.memory
     assert timed(plan, 10**6, None, "cuda").seconds is None
+
+
+def test_drawing_answers_takes_its_time() -> None:
+    shape = known_shapes()["Qwen3-0.6B"]
+    plan = estimate(shape, recipe(Path("x")), Batch(1024, 512, 200), "cuda", "bfloat16")
+
+    def seconds(drawn: int = 60_000, updates: int = 1, looks: int = 0) -> float:
+        draw = Draw(100_000, drawn, updates, looks)
+        return timed_drawing(plan, draw, 1e13, "cuda").seconds or 0
+
+    learning = timed(plan, 100_000, 1e13, "cuda").seconds or 0
+    assert seconds(drawn=0) == pytest.approx(learning)
+    # A forward pass is half of a step of frozen weights.
+    assert seconds(drawn=0, looks=2) == pytest.approx(2 * learning)
+    assert seconds(updates=2) - seconds() == pytest.approx(learning)
+    assert seconds() > 2 * learning
+    unknown = timed_drawing(plan, Draw(100, 60, 1, 0), None, "cuda")
+    assert (unknown.seconds, unknown.tokens, unknown.bound) == (None, 100, True)
 
 
 def test_memory_grows_with_what_it_should() -> None:

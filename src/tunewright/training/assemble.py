@@ -34,6 +34,7 @@ from tunewright.training.machine import Machine, this_machine
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension
 from tunewright.training.outlook import facts_of, fitted, rank_in, refuse_misfit, shape_in, tight
+from tunewright.training.pace import Draw, timed_drawing
 from tunewright.training.plan import Plan
 from tunewright.training.preview import Preview, first_questions
 from tunewright.training.recipes import Default, chosen
@@ -168,7 +169,7 @@ def build_job(
     )
     notes = (*_start_notes(start, job), *_notes(job, renderer, examples))
     plan = _plan(job, dataset, _weights(tunable, extension), dtype, reason)
-    expected = None if choice is None else _outlook(choice, job, plan.tokens)
+    expected = None if choice is None else _outlook(choice, job, machine)
     return job, replace(plan, base=start.name, notes=notes, estimate=expected, chosen=found)
 
 
@@ -196,11 +197,27 @@ def _rehearses(choice: Choice | None, config: TrainConfig, machine: Machine) -> 
     return wanted == "always"
 
 
-def _outlook(choice: Choice, job: Job, tokens: int) -> Estimate:
-    """What the run will take; how long answers take that are yet to be drawn cannot be told."""
+def _outlook(choice: Choice, job: Job, machine: Machine) -> Estimate:
+    """What the run will take, with the tokens of its own batches."""
+    plan = choice.estimate
+    if job.drawing is not None:
+        return timed_drawing(plan, _draw(job), machine.flops, machine.device)
     passes = min(job.steps / len(job.sampler.epoch(0)), _epochs(job))
-    expected = replace(choice.estimate, tokens=round(passes * tokens))
-    return expected if job.drawing is None else replace(expected, tokens_per_second=None)
+    return replace(plan, tokens=round(passes * sum(map(len, job.train))))
+
+
+def _draw(job: Job) -> Draw:
+    """What a run draws at most, and how often it goes over it."""
+    rl = job.config.rl
+    answers = job.steps * rl.prompts * rl.group
+    asked = sum(map(len, job.train)) / len(job.train)
+    drawn = answers * rl.max_new_tokens
+    return Draw(
+        tokens=round(answers * asked) + drawn,
+        drawn=drawn,
+        updates=rl.iterations,
+        looks=bool(rl.beta) + (rl.iterations > 1),
+    )
 
 
 def _with_defaults(

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from tunewright.config.training import TrainConfig
 from tunewright.model.known_shapes import known_shapes
 from tunewright.model.shapes import Shape
-from tunewright.training.estimates import Batch, Estimate, estimate, timed
+from tunewright.training.estimates import Batch, Estimate, estimate
 from tunewright.training.machine import Machine
+from tunewright.training.pace import timed
 from tunewright.training.plan import readable_size
 from tunewright.training.recipes import Default, Facts, Text
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tunewright.core.events import Event, Listener
-from tunewright.training.estimates import Estimate, corrected
+from tunewright.training.estimates import Estimate
+from tunewright.training.pace import corrected
 from tunewright.training.plan import readable_size
 from tunewright.training.texts import both
 

@@ -7,7 +7,7 @@ estimates; ``corrected`` puts measured speed in the place of the second.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tunewright.config.training import TrainConfig
@@ -38,10 +38,6 @@ The slopes of what benchmarks/memory_plan.py measured at 512, 1,024 and 2,048 to
 _BUFFERS = {"float32": 0.075e9, "bfloat16": 0.12e9}
 """On a processor, whatever the model: what libraries set up for their first products, and in
 bfloat16 the code that oneDNN compiles for every size."""
-EFFICIENCY: dict[DeviceName, float] = {"cpu": 0.55, "cuda": 0.5}
-"""Share of a bare matrix product's speed that training reaches. On two CPU cores it measured 0.44
-to 0.60; published LoRA runs on an H100 reach 0.41 to 0.43 of its peak (NVIDIA NeMo AutoModel,
-performance summary), which is 0.55 to 0.6 of what a product reaches there."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +108,7 @@ class Estimate:
         tokens: that are trained on in the whole run.
         tokens_per_second: or None when the machine's speed is not known.
         measured: whether the speed was measured in the run itself.
+        bound: whether it is the most that it can be: answers that are drawn may end earlier.
     """
 
     trained: int
@@ -122,6 +119,7 @@ class Estimate:
     tokens: int = 0
     tokens_per_second: float | None = None
     measured: bool = False
+    bound: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -178,26 +176,6 @@ def estimate(
         disk=checkpoint * (config.keep_checkpoints + 2) + _FLOAT32 * trained,
         flops=flops_per_token(shape, config, batch),
     )
-
-
-def timed(
-    plan: Estimate, tokens: int, flops_per_second: float | None, device: DeviceName
-) -> Estimate:
-    """The estimate with time.
-
-    Args:
-        plan: an estimate.
-        tokens: that the whole run trains on.
-        flops_per_second: of a matrix product on this machine; None when it is not known.
-        device: where it runs.
-    """
-    speed = None if flops_per_second is None else EFFICIENCY[device] * flops_per_second / plan.flops
-    return replace(plan, tokens=tokens, tokens_per_second=speed)
-
-
-def corrected(plan: Estimate, tokens_per_second: float) -> Estimate:
-    """The estimate with the speed that the first steps measured."""
-    return replace(plan, tokens_per_second=tokens_per_second, measured=True)
 
 
 def _weights(shape: Shape, config: TrainConfig, trained: int, width: int) -> int:

@@ -88,8 +88,9 @@ def estimate_lines(estimate: Estimate) -> list[str]:
     ]
     if estimate.seconds is not None and estimate.tokens_per_second:
         how = "measured" if estimate.measured else "estimated"
+        most = " if every answer is as long as it may be," if estimate.bound else ""
         lines.append(
-            f"time, {how}: {_duration(estimate.seconds)}"
+            f"time, {how}: {_duration(estimate.seconds)}{most}"
             f" at {estimate.tokens_per_second:,.0f} tokens/s"
         )
     lines.append(f"checkpoints: up to {readable_size(estimate.disk)} on disk")
