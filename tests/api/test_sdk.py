@@ -144,8 +144,8 @@ def test_a_wrong_parameter_is_a_bad_request(client: openai.OpenAI) -> None:
     assert caught.value.param == "temperature"
     assert caught.value.request_id is not None
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="slow", messages=HELLO, store=True)
-    assert (caught.value.param, caught.value.code) == ("store", "unsupported_parameter")
+        client.chat.completions.create(model="slow", messages=HELLO, reasoning_effort="high")
+    assert (caught.value.param, caught.value.code) == ("reasoning_effort", "unsupported_parameter")
 
 
 def test_a_prompt_beyond_the_context_is_refused(client: openai.OpenAI) -> None:

@@ -72,7 +72,7 @@ def test_routing_errors_have_the_same_shape(server: Server) -> None:
         ("GET", "/v1/nothing", 404),
         ("GET", "/v1/models/", 404),
         ("GET", "/docs", 404),
-        ("GET", CHAT, 405),
+        ("PUT", CHAT, 405),
         ("DELETE", "/v1/models", 405),
         ("PUT", "/health", 405),
     ):

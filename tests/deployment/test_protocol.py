@@ -50,7 +50,6 @@ def test_fields_that_ask_for_nothing_are_accepted() -> None:
         ("functions", [{"name": "f"}]),
         ("modalities", ["audio"]),
         ("reasoning_effort", "high"),
-        ("store", True),
         ("audio", {"voice": "x"}),
     ],
 )
@@ -213,7 +212,7 @@ def test_without_a_wish_the_answer_is_greedy_and_fills_the_context() -> None:
 
 
 def test_the_wire_carries_what_the_engine_needs_and_no_more() -> None:
-    request = parse(user="someone", metadata={"a": "b"}, max_tokens=5)
+    request = parse(user="someone", store=True, metadata={"a": "b"}, max_tokens=5)
     assert request.wire("mdl_1") == {
         "model": "mdl_1",
         "messages": [{"role": "user", "content": "hello"}],

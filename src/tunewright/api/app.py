@@ -23,6 +23,7 @@ from tunewright.api import (
     openai,
     operations,
     permissions,
+    stored_completions,
     uploads,
 )
 from tunewright.api.access import Access, authenticate
@@ -80,7 +81,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     )
     app.add_middleware(Boundary, access=access, books=books, at_once=config.at_once)
     errors.install(app)
-    for part in (openai, files, uploads, fine_tuning, graders, permissions, operations):
+    for part in _PARTS:
         app.include_router(part.router)
     app.include_router(openai.tokens)
 
@@ -98,6 +99,10 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     return app
 
 
+_PARTS = (
+    *(openai, stored_completions),
+    *(files, uploads, fine_tuning, graders, permissions, operations),
+)
 # Bodies that routes parse themselves, once the key is checked.
 _BODIES: tuple[type[BaseModel], ...] = (
     ChatRequest,
@@ -108,6 +113,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     graders.RunGraderRequest,
     graders.ValidateGraderRequest,
     permissions.CreatePermissionRequest,
+    stored_completions.UpdateCompletionRequest,
     uploads.CreateUploadRequest,
     uploads.CompleteUploadRequest,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from tunewright.api.access import Caller, authenticate, gateway_of
 from tunewright.api.job_objects import checkpoint_object, event_object, job_object, place_of
 from tunewright.api.job_requests import CreateJobRequest, checks_of, recipe_of
-from tunewright.api.paging import MOST, cut, list_object, page
+from tunewright.api.paging import MOST, cut, list_object, metadata_filter, page
 from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import (
     CallerOf,
@@ -126,7 +125,7 @@ def list_jobs(
     limit: Limit = 20,
 ) -> dict[str, Any]:
     """Newest first; ``metadata[key]=value`` names those wanted, ``metadata=null`` those without."""
-    wanted, bare = _metadata_filter(request.query_params)
+    wanted, bare = metadata_filter(request.query_params)
     jobs = [
         job
         for job in store.list(FineTuningJob, caller.project)
@@ -134,15 +133,6 @@ def list_jobs(
     ]
     known = {entry.id: entry for entry in Queue(store).list(project=caller.project)}
     return list_object(*page(jobs, after, limit), lambda job: job_object(store, job, known), None)
-
-
-def _metadata_filter(query: Mapping[str, str]) -> tuple[dict[str, str], bool]:
-    found = {
-        key[len("metadata[") : -1]: value
-        for key, value in query.items()
-        if key.startswith("metadata[") and key.endswith("]")
-    }
-    return found, query.get("metadata") == "null"
 
 
 @router.get("/{job_id}", summary="One fine-tuning job")

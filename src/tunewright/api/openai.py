@@ -11,6 +11,8 @@ from fastapi.responses import JSONResponse, Response
 from tunewright.api.access import Caller, authenticate, gateway_of
 from tunewright.api.body import read_body
 from tunewright.api.metering import UNKNOWN, Meter, meter_of
+from tunewright.api.resources import ConfigOf, StoreOf
+from tunewright.api.stored_completions import Keeping, keeping
 from tunewright.deployment.bodies import Body, Reporting
 from tunewright.deployment.catalog import Target
 from tunewright.deployment.gateway import Gateway
@@ -56,13 +58,19 @@ async def retrieve_model(model: str, gateway: GatewayOf, caller: CallerOf) -> di
     openapi_extra=_body(ChatRequest),
 )
 async def create_chat_completion(
-    request: Request, gateway: GatewayOf, caller: CallerOf, meter: MeterOf
+    request: Request,
+    gateway: GatewayOf,
+    caller: CallerOf,
+    meter: MeterOf,
+    store: StoreOf,
+    config: ConfigOf,
 ) -> Response:
     """Whole, or with ``stream: true`` as server-sent events."""
     raw = await read_body(request)
     chat = ChatRequest.parse(raw)
     meter.note_prompt([message.model_dump(exclude_none=True) for message in chat.messages])
-    asked = _Asked(request, gateway, caller, meter)
+    keeper = keeping(store, config, caller.project, chat, raw)
+    asked = _Asked(request, gateway, caller, meter, keeper)
     return await asked.answer(chat, raw, chat.reports_usage if chat.stream else None)
 
 
@@ -116,12 +124,13 @@ async def tokenize(
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request, who sent it, and what counts it."""
+    """A request, who sent it, what counts it, and what keeps its reply, if that is wanted."""
 
     request: Request
     gateway: Gateway
     caller: Caller
     meter: Meter
+    keeper: Keeping | None = None
 
     async def answer(self, asked: Body, raw: bytes, reporting: Reporting | None = None) -> Response:
         """The reply: streamed where ``reporting`` says which chunks carry token counts."""
@@ -131,7 +140,8 @@ class _Asked:
             reply = await unless_gone(self.request, self.gateway.stream(target, asked))
             if reply is None:
                 return _nobody()
-            events = self.meter.watch(reply.events(), reporting)
+            events = reply.events() if self.keeper is None else self.keeper.watch(reply.events())
+            events = self.meter.watch(events, reporting)
             return EventStream(events, reply.close, _served_by(target))
         body = await unless_gone(self.request, self.gateway.complete(target, asked))
         if body is None:
@@ -139,6 +149,8 @@ class _Asked:
             return _nobody()
         self.meter.counted(body.get("usage"))
         self.meter.settle(ended=True)
+        if self.keeper is not None:
+            body = await self.keeper.whole(body)
         return JSONResponse(body, headers=_served_by(target))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, TypeVar
 
@@ -31,6 +31,17 @@ def cut(items: Iterable[Any], limit: int) -> tuple[list[Any], bool]:
     """The first items, and whether there are more."""
     found = list(islice(items, limit + 1))
     return found[:limit], len(found) > limit
+
+
+def metadata_filter(query: Mapping[str, str]) -> tuple[dict[str, str], bool]:
+    """The labels that ``metadata[key]=value`` of a query names, and whether it says
+    ``metadata=null``: those without any."""
+    found = {
+        key[len("metadata[") : -1]: value
+        for key, value in query.items()
+        if key.startswith("metadata[") and key.endswith("]")
+    }
+    return found, query.get("metadata") == "null"
 
 
 def list_object(

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
 from tunewright.api.access import Caller, authenticate
 from tunewright.api.body import read_body
@@ -37,6 +37,14 @@ CallerOf = Annotated[Caller, Depends(authenticate)]
 StoreOf = Annotated[Store, Depends(_store)]
 ConfigOf = Annotated[ServeConfig, Depends(_config)]
 DispatcherOf = Annotated[Dispatcher, Depends(_dispatcher)]
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(max_length=64)],
+        Annotated[str, StringConstraints(max_length=512)],
+    ],
+    Field(max_length=16),
+]
+"""A client's own labels for an object."""
 
 
 def json_body(name: str) -> dict[str, Any]:

@@ -93,6 +93,26 @@ class KeyConfig(LimitsConfig):
         return value
 
 
+class StoredConfig(StageConfig):
+    """Completions that clients ask to keep with `store: true`; nothing else is kept."""
+
+    keep: str = "30d"
+    """How long each is kept, such as 12h or 30d."""
+    most: int = Field(default=10_000, ge=0, le=1_000_000)
+    """How many each project has; the oldest make room. With 0 nothing is ever stored."""
+
+    @field_validator("keep")
+    @classmethod
+    def _is_duration(cls, value: str) -> str:
+        parse_duration(value)
+        return value
+
+    @property
+    def seconds(self) -> int:
+        """How long each is kept."""
+        return parse_duration(self.keep)
+
+
 class UpstreamConfig(StageConfig):
     """A server that answers in an engine's place, over OpenAI's protocol."""
 
@@ -137,6 +157,8 @@ class ServeConfig(StageConfig):
     """File with one API key per line, besides those of `tunewright keys`."""
     limits: LimitsConfig = LimitsConfig()
     """What a key may ask for where it has no limits of its own."""
+    stored: StoredConfig = StoredConfig()
+    """What is kept of completions that clients ask to keep."""
     jobs: JobsConfig = JobsConfig()
     """How fine-tuning jobs are run."""
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=dict)

@@ -82,7 +82,36 @@ def _keys_and_usage(connection: Connection) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_first_tables, _projects_and_queue, _keys_and_usage)
+def _completions_and_results(connection: Connection) -> None:
+    """Chat completions that clients asked to keep; what jobs of many answers have by now."""
+    connection.execute(
+        text(
+            "CREATE TABLE stored_completions (id VARCHAR(64) PRIMARY KEY,"
+            " project VARCHAR(64) NOT NULL, created DOUBLE PRECISION NOT NULL,"
+            " model VARCHAR(255) NOT NULL, metadata TEXT NOT NULL,"
+            " request TEXT NOT NULL, reply TEXT NOT NULL)"
+        )
+    )
+    connection.execute(
+        text("CREATE INDEX stored_completions_by_project ON stored_completions (project, id)")
+    )
+    connection.execute(
+        text("CREATE INDEX stored_completions_by_age ON stored_completions (created)")
+    )
+    connection.execute(
+        text(
+            "CREATE TABLE job_results (job VARCHAR(64) NOT NULL, number INTEGER NOT NULL,"
+            " outcome VARCHAR(16) NOT NULL, body TEXT NOT NULL, PRIMARY KEY (job, number))"
+        )
+    )
+
+
+STEPS: tuple[Step, ...] = (
+    _first_tables,
+    _projects_and_queue,
+    _keys_and_usage,
+    _completions_and_results,
+)
 
 
 def is_current(connection: Connection) -> bool:

@@ -79,6 +79,7 @@ _BIAS_SCHEMA = {
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Stops = Annotated[list[StopText], BeforeValidator(_stops), WithJsonSchema(_STOP_SCHEMA)]
 ShortText = Annotated[str, StringConstraints(max_length=512)]
+Label = Annotated[str, StringConstraints(max_length=64)]
 _Bias = Annotated[float, Field(ge=-100, le=100)]
 Biases = Annotated[dict[int, _Bias] | None, BeforeValidator(_biases), WithJsonSchema(_BIAS_SCHEMA)]
 

@@ -19,6 +19,7 @@ from tunewright.deployment.bodies import MAX_BODY_BYTES as MAX_BODY_BYTES
 from tunewright.deployment.bodies import (
     MAX_TOKENS,
     GenerationBody,
+    Label,
     Neutral,
     ShortText,
     Strict,
@@ -32,7 +33,6 @@ from tunewright.deployment.tool_protocol import Calls, ToolChoice, Tools
 MAX_MESSAGES = 1024
 MAX_PARTS = 256
 _NEUTRAL: Neutral = {
-    "store": (False,),
     "modalities": (["text"],),
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
@@ -114,7 +114,7 @@ class ChatRequest(GenerationBody):
     path: ClassVar[str] = "/chat/completions"
     neutral: ClassVar[Neutral] = _NEUTRAL
     unused: ClassVar[frozenset[str]] = frozenset(
-        {"user", "safety_identifier", "prompt_cache_key", "metadata"}
+        {"user", "safety_identifier", "prompt_cache_key", "store", "metadata"}
     )
 
     messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
@@ -144,8 +144,10 @@ class ChatRequest(GenerationBody):
     """Accepted; not used."""
     prompt_cache_key: ShortText | None = None
     """Accepted; not used: prompts that begin alike share their reading anyway."""
-    metadata: dict[str, ShortText] | None = Field(default=None, max_length=16)
-    """Accepted; not stored."""
+    store: bool | None = None
+    """Keep the request and its reply, for `GET /v1/chat/completions`."""
+    metadata: dict[Label, ShortText] | None = Field(default=None, max_length=16)
+    """Labels of what is stored; not used otherwise."""
 
     @classmethod
     def without_neutral(cls, values: dict[str, Any]) -> dict[str, Any]:
