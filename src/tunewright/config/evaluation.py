@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
+from tunewright.config.benchmarks import BenchmarksConfig
 
 
 class ScoringConfig(StageConfig):
@@ -72,6 +73,7 @@ class EvaluateConfig(StageConfig):
     """Other evaluations that the report shows for comparison: LABEL=ID, or LABEL=report.json."""
     scoring: ScoringConfig = ScoringConfig()
     probes: ProbeConfig = ProbeConfig()
+    benchmarks: BenchmarksConfig = BenchmarksConfig()
 
     @model_validator(mode="after")
     def _somebody_is_asked(self) -> Self:

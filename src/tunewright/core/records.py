@@ -147,6 +147,9 @@ class Evaluation(Record):
     classes: dict[str, Any] = Field(default_factory=dict)
     """Of a dataset with labels: ``{labels: [...], responders: {name: {accuracy, macro_f1,
     by_label: {label: {precision, recall, f1, rows}}, matrix: [[...]]}}}``, see ``evaluation``."""
+    benchmarks: dict[str, Any] = Field(default_factory=dict)
+    """``{benchmark: {title, split, by, shots, responders: {name: {accuracy, interval, categories,
+    subjects, …}}, against: {name: {delta, interval, p, p_holm, …}}}}``, where any was asked."""
     verdict: Verdict
     report: str
     """Path of the HTML report, relative to the record's folder."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from tunewright.config.evaluation import EvaluateConfig
@@ -23,7 +23,9 @@ from tunewright.evaluation.answers import (
     question_of,
     score_answers,
 )
-from tunewright.evaluation.collect import Batch, Collected, Collector
+from tunewright.evaluation.benchmarks.asked import benchmark_batches, scores_of
+from tunewright.evaluation.benchmarks.questions import Benchmark
+from tunewright.evaluation.collect import Batch, Collected, Collector, in_turn
 from tunewright.evaluation.lineage import Origin
 from tunewright.evaluation.probe import probe_path, read_probe
 from tunewright.evaluation.responders.base import Responder
@@ -48,6 +50,7 @@ class Sets:
         seen: training rows.
         safety: the refusal set.
         tiers: of the test questions.
+        benchmarks: public ones.
     """
 
     test: Sequence[Question]
@@ -55,6 +58,7 @@ class Sets:
     seen: Sequence[Question] = ()
     safety: Sequence[Question] = ()
     tiers: Sequence[Tier] = ()
+    benchmarks: Sequence[Benchmark] = ()
 
 
 @dataclass(frozen=True)
@@ -90,23 +94,17 @@ class Questioning:
         """
         metrics = self.metrics
         require_headline(self.config, metrics)
-        found: dict[str, Collected] = {}
-        for weights in (*self.weights, None):
-            for responder in self.responders:
-                if (responder.weights if isinstance(responder, Local) else None) is weights:
-                    found[responder.reference] = self._collect(responder)
-            if weights is not None:
-                weights.free()  # Makes room for the next base.
-        found = {responder.reference: found[responder.reference] for responder in self.responders}
+        found = in_turn(self.responders, self.weights, self._collect)
         general = _scored("general", self.sets.general, found, basic_metrics())
         safety = _scored("safety", self.sets.safety, found, safety_metrics())
-        return gather(
+        results = gather(
             self.config,
             _scored("test", self.sets.test, found, metrics),
             general if self.sets.general else None,
             _scored("seen", self.sets.seen, found, metrics),
             safety if self.sets.safety else None,
         )
+        return replace(results, benchmarks=scores_of(self.sets.benchmarks, found))
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
@@ -138,6 +136,7 @@ class Questioning:
             Batch("seen", sets.seen if self._asks_seen(responder) else (), held),
             Batch("general", sets.general, free),
             Batch("safety", sets.safety, free),
+            *benchmark_batches(sets.benchmarks),
         ]
         total = sum(len(batch.questions) for batch in batches)
         size = self.config.batch_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from tunewright.config.serving import GenerationConfig
@@ -12,7 +12,7 @@ from tunewright.core.store import Store
 from tunewright.evaluation.answers import Question, answered
 from tunewright.evaluation.responders.base import Likely, Responder, Said
 from tunewright.evaluation.responders.cache import AnswerCache, answer_key, likelihood_key
-from tunewright.evaluation.responders.local import Local
+from tunewright.evaluation.responders.local import Local, Weights
 
 
 @dataclass(frozen=True)
@@ -133,3 +133,22 @@ class Collector:
             self._shown = done
             data = {"stage": stage, "done": done, "total": self._total}
             self._listen(Event(kind="progress", data=data))
+
+
+def in_turn(
+    responders: Sequence[Responder],
+    weights: Sequence[Weights],
+    collect: Callable[[Responder], Collected],
+) -> dict[str, Collected]:
+    """Ask everybody, those on the same weights one after another, and free weights in between.
+
+    Returns what each said by reference, in the order of ``responders``.
+    """
+    found: dict[str, Collected] = {}
+    for shared in (*weights, None):
+        for responder in responders:
+            if (responder.weights if isinstance(responder, Local) else None) is shared:
+                found[responder.reference] = collect(responder)
+        if shared is not None:
+            shared.free()  # Makes room for the next base.
+    return {responder.reference: found[responder.reference] for responder in responders}

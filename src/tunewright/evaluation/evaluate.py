@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from tunewright.evaluation.asking import (
     met_questions,
     sets_of,
 )
+from tunewright.evaluation.benchmarks.asked import benchmarks_for, write_answers
+from tunewright.evaluation.benchmarks.scores import scores_json
 from tunewright.evaluation.beside import read_beside
 from tunewright.evaluation.checkpoints import Choice, choosing, decide_checkpoint, short_list
 from tunewright.evaluation.classes import Classes, all_classes, classes_json
@@ -39,6 +42,7 @@ OUTPUTS = "outputs.jsonl"
 GENERAL_OUTPUTS = "general.jsonl"
 SEEN_OUTPUTS = "seen.jsonl"
 SAFETY_OUTPUTS = "safety.jsonl"
+BENCHMARK_OUTPUTS = "benchmarks.jsonl"
 REPORT = "report.html"
 SUMMARY = "report.json"
 
@@ -137,7 +141,10 @@ def _questioning(
     responders, weights = open_responders(config, store, dataset)
     origins = [origin_of(store, responder) for responder in responders]
     train = read_rows(store.folder(Dataset, dataset.id), "train")
-    sets = sets_of(config, test, train, dataset.labels, responders[0])
+    sets = replace(
+        sets_of(config, test, train, dataset.labels, responders[0]),
+        benchmarks=benchmarks_for(config.benchmarks, responders, config.max_new_tokens),
+    )
     return Questioning(config, store, dataset, responders, origins, weights, sets, listen)
 
 
@@ -182,6 +189,7 @@ def _record(
         general=results.general_shares(),
         gates=gates_json(gates),
         classes=classes_json(classes),
+        benchmarks=scores_json(results.benchmarks),
         verdict=verdict_of(gates),
         report=REPORT,
         model_ids=tuple(dict.fromkeys(m.id for m in (*models, promoted) if m is not None)),
@@ -195,6 +203,8 @@ def _write_all(folder: Path, results: Results) -> None:
         _write_outputs(folder / GENERAL_OUTPUTS, results.general)
     if results.safety is not None:
         _write_outputs(folder / SAFETY_OUTPUTS, results.safety)
+    if results.benchmarks:
+        write_answers(folder / BENCHMARK_OUTPUTS, results.benchmarks)
 
 
 def _write_outputs(path: Path, asked: Asked) -> None:

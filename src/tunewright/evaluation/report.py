@@ -18,6 +18,7 @@ from tunewright.evaluation.confusion import class_rows, matrix
 from tunewright.evaluation.gates.base import Gate
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.memory import memory_of
+from tunewright.evaluation.page_benchmarks import benchmark_parts
 from tunewright.evaluation.page_memory import memory_parts
 from tunewright.evaluation.results import ALL, Results
 from tunewright.evaluation.statistics.comparison import Comparison
@@ -104,6 +105,7 @@ def _background(report: Report, texts: Texts) -> dict[str, Any]:
         "general_chart": general
         and page.dots_chart(results, general, "exact", "kind", title, texts),
         "beside": report.beside,
+        "benchmarks": benchmark_parts(results.benchmarks, texts),
         "memory": memory_parts(results, report.tiers, texts),
         "curves": [
             (origin.reference, page.curve_chart(curve, origin.step, texts))

@@ -12,6 +12,7 @@ import numpy as np
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.errors import ConfigError
 from tunewright.evaluation.answers import Question, Scored
+from tunewright.evaluation.benchmarks.scores import Scores
 from tunewright.evaluation.scorers.base import Material, Metric
 from tunewright.evaluation.statistics.bootstrap import group_sums, percentiles, resampled
 from tunewright.evaluation.statistics.comparison import Column, Comparison, Pair, compare_all
@@ -132,6 +133,7 @@ class Results:
         general: the general probe, if it was asked.
         seen: training rows asked again; empty without challengers that learned from them.
         safety: questions that should be refused or should not, if they were asked.
+        benchmarks: public ones that were asked.
         comparisons: by challenger, on the test questions.
         general_comparisons: on the general probe.
         headline: the metric that the verdict is about.
@@ -145,6 +147,7 @@ class Results:
     general_comparisons: Mapping[str, Comparisons]
     headline: str
     safety: Asked | None = None
+    benchmarks: Sequence[Scores] = ()
 
     @property
     def responders(self) -> tuple[str, ...]:

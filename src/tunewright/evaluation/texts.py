@@ -9,11 +9,12 @@ from typing import Final
 from tunewright.core.language import Sentences
 from tunewright.evaluation.scorers.base import Metric
 from tunewright.evaluation.scorers.table import SCORERS
+from tunewright.evaluation.wording.benchmarks import BENCHMARKS
 from tunewright.evaluation.wording.gates import GATES
 from tunewright.evaluation.wording.metrics import METRICS
 from tunewright.evaluation.wording.page import PAGE
 
-SENTENCES: Final = MappingProxyType({**PAGE, **METRICS, **GATES})
+SENTENCES: Final = MappingProxyType({**PAGE, **METRICS, **GATES, **BENCHMARKS})
 
 
 class Texts(Sentences):

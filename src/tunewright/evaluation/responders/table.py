@@ -62,11 +62,11 @@ RESPONDERS: Final[Mapping[str, Callable[[Name, Surroundings], Responder]]] = Map
 
 
 def open_responders(
-    config: EvaluateConfig, store: Store, dataset: Dataset
+    config: EvaluateConfig, store: Store, dataset: Dataset | None
 ) -> tuple[list[Responder], list[Weights]]:
     """The responders in the order of their references, and the weights to free between them.
 
-    Nothing is loaded or asked yet.
+    Nothing is loaded or asked yet. Examples are from ``dataset``.
 
     Raises:
         ConfigError: a reference that cannot be read, or examples where there are no rows for them.
@@ -95,15 +95,19 @@ def _shared(store: Store, names: Sequence[Name]) -> dict[str, Weights]:
 
 
 def _examples(
-    store: Store, dataset: Dataset, names: Sequence[Name], seed: int
+    store: Store, dataset: Dataset | None, names: Sequence[Name], seed: int
 ) -> dict[int, tuple[Example, ...]]:
     counts = {name.shots for name in names}
-    rows = read_rows(store.folder(Dataset, dataset.id), "train") if any(counts) else []
+    rows = []
+    if any(counts) and dataset is not None:
+        rows = read_rows(store.folder(Dataset, dataset.id), "train")
     found = {count: pick_examples(rows, count, seed) if count else () for count in counts}
     for name in names:
         if name.shots and not found[name.shots]:
             raise ConfigError(
-                f"option 'models': {name.reference!r} needs examples, and dataset {dataset.name} "
-                "has no training rows that could serve as such"
+                f"option 'models': {name.reference!r} needs examples, and "
+                + (f"dataset {dataset.name}" if dataset else "without a dataset there are")
+                + (" has" if dataset else "")
+                + " no training rows that could serve as such"
             )
     return found
