@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunewright import jobs
+from tunewright.cli.benchmark import benchmark_tables
 from tunewright.cli.display import Terminal, seconds, size
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.evaluation import EvaluateConfig
@@ -101,7 +102,7 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
     common.finish(
         {"evaluation": record.id, "scores": record.scores, "deltas": record.deltas,
          "intervals": record.intervals, "general": record.general, "classes": record.classes,
-         "gates": record.gates,
+         "benchmarks": record.benchmarks, "gates": record.gates,
          "verdict": record.verdict, "report": report}
     )  # fmt: skip
     if record.verdict == "fail":
@@ -156,6 +157,8 @@ def print_scores(record: Evaluation, console: Console) -> None:
         table.add_row("general probe", "all", *shares, "")
     console.print(table, soft_wrap=False)
     for shown in class_tables(record):
+        console.print(shown, soft_wrap=False)
+    for shown in benchmark_tables(record.benchmarks):
         console.print(shown, soft_wrap=False)
     for name, gate in record.gates.items():
         mark = {True: "pass", False: "FAIL", None: "open"}[gate["passed"]]
