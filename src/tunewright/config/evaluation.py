@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tunewright.config.base import StageConfig
 from tunewright.config.benchmarks import BenchmarksConfig
+from tunewright.config.judging import JudgeConfig
 
 
 class ScoringConfig(StageConfig):
@@ -74,6 +75,7 @@ class EvaluateConfig(StageConfig):
     scoring: ScoringConfig = ScoringConfig()
     probes: ProbeConfig = ProbeConfig()
     benchmarks: BenchmarksConfig = BenchmarksConfig()
+    judge: JudgeConfig = JudgeConfig()
 
     @model_validator(mode="after")
     def _somebody_is_asked(self) -> Self:

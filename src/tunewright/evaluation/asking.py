@@ -26,6 +26,12 @@ from tunewright.evaluation.answers import (
 from tunewright.evaluation.benchmarks.asked import benchmark_batches, scores_of
 from tunewright.evaluation.benchmarks.questions import Benchmark
 from tunewright.evaluation.collect import Batch, Collected, Collector, in_turn
+from tunewright.evaluation.judging.panel import (
+    judge_metrics,
+    judged,
+    require_judges,
+    with_verdicts,
+)
 from tunewright.evaluation.lineage import Origin
 from tunewright.evaluation.probe import probe_path, read_probe
 from tunewright.evaluation.responders.base import Responder
@@ -92,19 +98,22 @@ class Questioning:
             ConfigError: a scorer that is unknown or lacks something; nobody is asked then.
             EndpointError: an endpoint gave no answers; those that it gave are kept.
         """
-        metrics = self.metrics
-        require_headline(self.config, metrics)
+        metrics, judge, size = self.metrics, self.config.judge, self.config.batch_size
+        require_headline(self.config, (*metrics, *judge_metrics(judge)))
+        require_judges(judge, self.config.models, self.store, size)
         found = in_turn(self.responders, self.weights, self._collect)
         general = _scored("general", self.sets.general, found, basic_metrics())
         safety = _scored("safety", self.sets.safety, found, safety_metrics())
+        test = _scored("test", self.sets.test, found, metrics)
+        panel = judged(judge, test, self.store, size, self.listen)
         results = gather(
             self.config,
-            _scored("test", self.sets.test, found, metrics),
+            with_verdicts(test, panel, judge) if panel else test,
             general if self.sets.general else None,
             _scored("seen", self.sets.seen, found, metrics),
             safety if self.sets.safety else None,
         )
-        return replace(results, benchmarks=scores_of(self.sets.benchmarks, found))
+        return replace(results, panel=panel, benchmarks=scores_of(self.sets.benchmarks, found))
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:

@@ -33,6 +33,7 @@ from tunewright.evaluation.checkpoints import Choice, choosing, decide_checkpoin
 from tunewright.evaluation.classes import Classes, all_classes, classes_json
 from tunewright.evaluation.gates.base import Evidence, Gate
 from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
+from tunewright.evaluation.judging.facts import judgements
 from tunewright.evaluation.lineage import curve_of, origin_of
 from tunewright.evaluation.responders.table import open_responders
 from tunewright.evaluation.results import Asked, Results
@@ -43,6 +44,7 @@ GENERAL_OUTPUTS = "general.jsonl"
 SEEN_OUTPUTS = "seen.jsonl"
 SAFETY_OUTPUTS = "safety.jsonl"
 BENCHMARK_OUTPUTS = "benchmarks.jsonl"
+JUDGEMENTS = "judgements.jsonl"
 REPORT = "report.html"
 SUMMARY = "report.json"
 
@@ -205,6 +207,11 @@ def _write_all(folder: Path, results: Results) -> None:
         _write_outputs(folder / SAFETY_OUTPUTS, results.safety)
     if results.benchmarks:
         write_answers(folder / BENCHMARK_OUTPUTS, results.benchmarks)
+    if results.panel is not None:
+        with open(folder / JUDGEMENTS, "w", encoding="utf-8", newline="\n") as file:
+            file.writelines(
+                json.dumps(one, ensure_ascii=False) + "\n" for one in judgements(results)
+            )
 
 
 def _write_outputs(path: Path, asked: Asked) -> None:

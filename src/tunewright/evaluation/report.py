@@ -16,9 +16,11 @@ from tunewright.evaluation.beside import Beside
 from tunewright.evaluation.classes import Classes
 from tunewright.evaluation.confusion import class_rows, matrix
 from tunewright.evaluation.gates.base import Gate
+from tunewright.evaluation.judging.facts import panel_json
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.memory import memory_of
 from tunewright.evaluation.page_benchmarks import benchmark_parts
+from tunewright.evaluation.page_judging import judging_part
 from tunewright.evaluation.page_memory import memory_parts
 from tunewright.evaluation.results import ALL, Results
 from tunewright.evaluation.statistics.comparison import Comparison
@@ -106,6 +108,7 @@ def _background(report: Report, texts: Texts) -> dict[str, Any]:
         and page.dots_chart(results, general, "exact", "kind", title, texts),
         "beside": report.beside,
         "benchmarks": benchmark_parts(results.benchmarks, texts),
+        "judging": judging_part(results, texts),
         "memory": memory_parts(results, report.tiers, texts),
         "curves": [
             (origin.reference, page.curve_chart(curve, origin.step, texts))
@@ -149,6 +152,7 @@ def summary(report: Report) -> dict[str, Any]:
         "adjusted_p": results.adjusted,
         "seen": {name: results.seen.mean(name, results.headline) for name in results.seen.answers},
         "memory": _memory(report),
+        "judging": panel_json(results),
         "questions": {
             name: len(results.test.indices(name)) for name in results.test.slices() if name != ALL
         }

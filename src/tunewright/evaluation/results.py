@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tunewright.evaluation.statistics.bootstrap import group_sums, percentiles, 
 from tunewright.evaluation.statistics.comparison import Column, Comparison, Pair, compare_all
 from tunewright.evaluation.statistics.proportions import proportion_interval
 from tunewright.evaluation.statistics.significance import holm
+
+if TYPE_CHECKING:
+    from tunewright.evaluation.judging.panel import Panel
 
 ALL = "all"
 _FEW_EXACT = 0.1
@@ -134,6 +137,7 @@ class Results:
         seen: training rows asked again; empty without challengers that learned from them.
         safety: questions that should be refused or should not, if they were asked.
         benchmarks: public ones that were asked.
+        panel: judges and their verdicts, which are scores of ``test`` too, if any were asked.
         comparisons: by challenger, on the test questions.
         general_comparisons: on the general probe.
         headline: the metric that the verdict is about.
@@ -147,6 +151,7 @@ class Results:
     general_comparisons: Mapping[str, Comparisons]
     headline: str
     safety: Asked | None = None
+    panel: Panel | None = None
     benchmarks: Sequence[Scores] = ()
 
     @property

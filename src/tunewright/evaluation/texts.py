@@ -11,10 +11,11 @@ from tunewright.evaluation.scorers.base import Metric
 from tunewright.evaluation.scorers.table import SCORERS
 from tunewright.evaluation.wording.benchmarks import BENCHMARKS
 from tunewright.evaluation.wording.gates import GATES
+from tunewright.evaluation.wording.judging import JUDGING
 from tunewright.evaluation.wording.metrics import METRICS
 from tunewright.evaluation.wording.page import PAGE
 
-SENTENCES: Final = MappingProxyType({**PAGE, **METRICS, **GATES, **BENCHMARKS})
+SENTENCES: Final = MappingProxyType({**PAGE, **METRICS, **GATES, **JUDGING, **BENCHMARKS})
 
 
 class Texts(Sentences):

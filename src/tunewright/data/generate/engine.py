@@ -14,13 +14,14 @@ from tunewright.config.generation import GenerateConfig
 from tunewright.core.errors import EndpointError
 from tunewright.core.events import Event, Listener
 from tunewright.data.generate.answers import retry_of
-from tunewright.data.generate.estimate import Counter, cost, text_tokens
+from tunewright.data.generate.estimate import Counter
 from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.replies import reply_schema
 from tunewright.data.generate.work import Ask, Work
 from tunewright.endpoints.address import Address
 from tunewright.endpoints.dialect import Messages
 from tunewright.endpoints.endpoint import Endpoint, NoAnswer, Reply, Stopped
+from tunewright.endpoints.prices import cost, text_tokens
 
 _MOST_FAILURES = 3
 """Requests in a row without an answer after which the endpoint is taken to be gone."""

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tunewright.config.generation import GenerateConfig, PriceConfig
+from tunewright.config.generation import GenerateConfig
 from tunewright.core.messages import Conversation, Message
 from tunewright.core.settings import Settings
 from tunewright.data.generate.answers import waiting
 from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.work import Ask, Work
 from tunewright.endpoints.dialect import Messages
+from tunewright.endpoints.prices import MESSAGE_TOKENS, OTHER_TOKENS, WIDE_TOKENS, cost, text_tokens
 from tunewright.model.catalog import resolve_base
 from tunewright.model.rendering import Renderer
 
-_WIDE = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]")
-# A large vocabulary takes about 0.6 tokens for a Chinese character and 0.3 for others
-# (https://api-docs.deepseek.com/quick_start/token_usage), a small one more: nano, measured on
-# statutes and on English pages, 1.0 and 0.46. A budget is kept by these, so they are rather high.
-_WIDE_TOKENS, _OTHER_TOKENS = 1.0, 0.4
-_MESSAGE_TOKENS = 4
 _ITEM_TOKENS = 12
-_MILLION = 1_000_000
 
 Counter = Callable[[Messages], int]
 """Tokens of a prompt."""
@@ -70,7 +63,7 @@ def token_counter(config: GenerateConfig, settings: Settings) -> Counter:
     """
     if config.base is None:
         return lambda messages: sum(
-            _MESSAGE_TOKENS + text_tokens(message["content"]) for message in messages
+            MESSAGE_TOKENS + text_tokens(message["content"]) for message in messages
         )
     renderer = Renderer(resolve_base(config.base, settings).folder)
 
@@ -79,12 +72,6 @@ def token_counter(config: GenerateConfig, settings: Settings) -> Counter:
         return renderer.count(Conversation(messages=turns))
 
     return count
-
-
-def text_tokens(text: str) -> int:
-    """Tokens of a text by its characters, rather too many than too few."""
-    wide = len(_WIDE.findall(text))
-    return round(_WIDE_TOKENS * wide + _OTHER_TOKENS * (len(text) - wide) + 0.5)
 
 
 def estimate(
@@ -102,7 +89,7 @@ def estimate(
         if not missing:
             continue
         size, item = count(ask.messages), work.items[ask.item]
-        per_character = _WIDE_TOKENS if item.language == "zh" else _OTHER_TOKENS
+        per_character = WIDE_TOKENS if item.language == "zh" else OTHER_TOKENS
         reply = round(ask.count * (_ITEM_TOKENS + per_character * item.expected))
         calls += 1
         most_calls += missing
@@ -121,10 +108,3 @@ def estimate(
         cost=cost(prompt, completion, config.price),
         most_cost=cost(most_prompt, most_completion, config.price),
     )
-
-
-def cost(prompt_tokens: int, completion_tokens: int, price: PriceConfig) -> float | None:
-    """Money for tokens, or None without both prices."""
-    if price.input is None or price.output is None:
-        return None
-    return (prompt_tokens * price.input + completion_tokens * price.output) / _MILLION

@@ -24,7 +24,7 @@ from tunewright.core.store import Store
 from tunewright.data.generate.answers import waiting
 from tunewright.data.generate.assemble import Assembly, assemble
 from tunewright.data.generate.engine import Ended, Ending, Engine
-from tunewright.data.generate.estimate import Counter, Estimate, cost, estimate, token_counter
+from tunewright.data.generate.estimate import Counter, Estimate, estimate, token_counter
 from tunewright.data.generate.journal import Journal
 from tunewright.data.generate.paraphrases import make_paraphrases
 from tunewright.data.generate.questions import make_questions
@@ -32,6 +32,7 @@ from tunewright.data.generate.texts import make_texts
 from tunewright.data.generate.work import Ask, Row, Work, make_asks
 from tunewright.endpoints.address import Address, find_address
 from tunewright.endpoints.dialect import Messages
+from tunewright.endpoints.prices import cost
 
 Maker = Callable[[Any, Store], Work]
 MAKERS: dict[type[GenerateConfig], Maker] = {

@@ -1,0 +1,1 @@
+"""Models that judge: which of two answers is better, in both orders."""
