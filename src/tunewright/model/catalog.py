@@ -12,6 +12,7 @@ from pathlib import Path
 from tunewright.core.errors import ModelError
 from tunewright.core.files import digest, sha256_file, write_json_atomic
 from tunewright.core.settings import Settings
+from tunewright.model.chatglm3.convert import is_chatglm, native_folder
 from tunewright.model.folders import ModelFolder
 from tunewright.model.weights import weight_files
 
@@ -47,10 +48,12 @@ def resolve_base(name: str, settings: Settings) -> Base:
         ModelError: not found, not reachable, or not safe to load.
     """
     folder = _locate(name, settings)
+    hashes = _Hashes(settings.home)
+    if is_chatglm(folder):
+        folder = native_folder(folder, settings.home, hashes.of)
     ModelFolder.read(folder)
     weights = weight_files(folder)
     named = [folder / "config.json", folder / "tokenizer.json", *weights]
-    hashes = _Hashes(settings.home)
     return Base(name, folder, digest({path.name: hashes.of(path) for path in named}))
 
 

@@ -52,6 +52,11 @@ class ControlTokens:
         pattern = "|".join(re.escape(text) for text in spellings)
         self._pattern = re.compile(pattern) if spellings else None
 
+    @property
+    def opening(self) -> list[int]:
+        """Ids that every answer begins with, besides what the chat template writes."""
+        return []
+
     def spelled_in(self, text: str) -> bool:
         """Whether the text holds the characters of a control token."""
         return self._pattern is not None and self._pattern.search(text) is not None
@@ -115,6 +120,11 @@ class ControlTokens:
         start, end = self._trimmed(text, start, end)
         hidden = text[start:end]
         if not hidden:
+            return
+        if self.can_hide(hidden):
+            encoding = self._plain_tokenizer().encode(hidden, add_special_tokens=False)
+            ids += encoding.ids
+            offsets += [(start + first, start + last) for first, last in encoding.offsets]
             return
         # Where each character of the restored piece came from.
         origin: list[int] = []

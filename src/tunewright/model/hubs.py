@@ -16,7 +16,7 @@ from tunewright.core.errors import ModelError
 from tunewright.core.files import disk_errors, fsync_folder
 from tunewright.core.settings import Settings
 
-_WANTED = (".json", ".safetensors", ".jinja")
+_WANTED = (".json", ".safetensors", ".jinja", "tokenizer.model")
 _PATTERNS = tuple(f"*{ending}" for ending in _WANTED)
 CONFIG = "config.json"
 _CHUNK = 1 << 20

@@ -19,6 +19,7 @@ from tunewright.model.control_tokens import ControlTokens, Encoded
 from tunewright.model.folders import ModelFolder
 from tunewright.model.layouts import Layout, Layouts
 from tunewright.model.loss_mask import LossMask
+from tunewright.model.segments import ENCODING, SEGMENTS, SegmentedTokens
 from tunewright.model.tokenizer_files import (
     bounded_by_bytes,
     declared_ends,
@@ -71,7 +72,8 @@ class Renderer:
             notes.append("the base has no chat template; a plain one with text headings is used")
         tools = files.tool_template
         tool_use = ChatTemplate(tools, variables) if tools else None
-        self._control = ControlTokens(self.tokenizer)
+        segmented = files.tokenizer.get(ENCODING) == SEGMENTS
+        self._control = (SegmentedTokens if segmented else ControlTokens)(self.tokenizer)
         self._layouts = Layouts(ChatTemplate(source, variables), tool_use, self._control)
         prompt, end = self._probe()
         if end is None and not ends:
@@ -89,6 +91,7 @@ class Renderer:
                 "plain": PLAIN_TEMPLATE_VERSION if files.chat_template is None else 0,
                 "template": source,
                 **({"tool_template": tools} if tools else {}),
+                **({ENCODING: SEGMENTS} if segmented else {}),
                 "variables": variables,
                 "tokenizer": sha256_file(folder / "tokenizer.json"),
                 "special": self._control.tokens,
@@ -133,7 +136,9 @@ class Renderer:
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Ids up to where the model is to go on; a final assistant turn is left out."""
-        return self._layouts.encode([self._layouts.of(conversation.prompt(), True)])[0].ids
+        ids = self._layouts.encode([self._layouts.of(conversation.prompt(), True)])[0].ids
+        # With tools the model itself says in the heading whether it calls one.
+        return ids if conversation.tools else ids + self._control.opening
 
     def count(self, conversation: Conversation) -> int:
         """Tokens of the whole conversation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -41,12 +42,59 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies on disk: little-endian, contiguous, in rows.
+
+    Attributes:
+        file: that holds it.
+        dtype: as safetensors names it, e.g. ``F16``.
+        shape: its sizes.
+        begin: first byte in the file.
+    """
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * _BITS[self.dtype] // 8
+
+    def rows(self, first: int, last: int) -> StoredTensor:
+        """Rows ``first`` to ``last`` (exclusive)."""
+        row = self.size // self.shape[0]
+        return replace(self, shape=(last - first, *self.shape[1:]), begin=self.begin + first * row)
+
+
 def check_safetensors(path: Path) -> None:
     """Compare a safetensors header with its file (format: 8-byte length, JSON, data).
 
     Raises:
         ModelError: when sizes, offsets or shapes do not add up; reading on could go astray.
     """
+    _checked_header(path)
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Every tensor of a safetensors file by its name, once the file was checked.
+
+    Raises:
+        ModelError: as for ``check_safetensors``.
+    """
+    start, header = _checked_header(path)
+    return {
+        name: StoredTensor(
+            path, entry["dtype"], tuple(entry["shape"]), start + entry["data_offsets"][0]
+        )
+        for name, entry in header.items()
+    }
+
+
+def _checked_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Where the tensors' bytes begin, and the header's entries."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -71,6 +119,7 @@ def check_safetensors(path: Path) -> None:
             f"{path} holds {size - 8 - length} bytes of tensors, its header describes {place}",
             "The file is damaged or was not downloaded completely.",
         )
+    return 8 + length, header
 
 
 def _span(path: Path, name: str, entry: Any) -> tuple[int, int, str]:

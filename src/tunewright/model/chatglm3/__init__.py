@@ -1,0 +1,1 @@
+"""ChatGLM3 without its own code: its folders become ones that transformers' GLM classes read."""
