@@ -8,7 +8,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format lock wheel nano clean
+.PHONY: help demo test test-all test-clients check format lock wheel nano clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ test: $(VENV)/.dev ## All tests that CI runs
 
 test-all: $(VENV)/.dev ## Also the slow tests
 	$(PYTEST)
+
+test-clients: $(VENV)/.dev ## Six clients as they are, each in its own environment
+	$(BIN)/python -m pytest tests/clients
 
 check: $(VENV)/.dev ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -415,6 +415,26 @@ def test_the_likelihood_of_a_text_is_the_models_own(engine: Any, served: LocalBa
     session(engine, story)
 
 
+def test_the_end_of_an_answer_has_a_probability_too(engine: Any, served: LocalBase) -> None:
+    """Harnesses drop the last token as the one that was drawn; it must be there to be dropped."""
+    ids = served.text_ids("How long is it?")
+    end = min(served.ends)
+
+    async def story(post: Ask) -> None:
+        body = {
+            "model": "base", "prompt": [ids], "max_tokens": 1, "logprobs": 1, "temperature": 0,
+            "logit_bias": {str(end): 100},
+        }  # fmt: skip
+        (whole,) = (await post("completions", echo=True, **body)).json()["choices"]
+        assert whole["finish_reason"] == "stop"
+        assert len(whole["logprobs"]["token_logprobs"]) == len(ids) + 1
+        assert whole["logprobs"]["text_offset"][-1] == len(whole["text"])
+        *_, last = chunks(await post("completions", stream=True, **body))
+        assert len(last["choices"][0]["logprobs"]["tokens"]) == 1
+
+    session(engine, story)
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [

@@ -10,6 +10,7 @@ import httpx
 from tunewright.core.messages import Conversation
 from tunewright.deployment.engine_app import engine_app
 from tunewright.deployment.scheduler import Group
+from tunewright.deployment.tool_calls import closed
 from tunewright.model.rendering import Renderer
 
 TOOL = {"type": "function", "function": {"name": "get_time"}}
@@ -48,3 +49,25 @@ def test_a_base_that_knows_no_tools_says_so(tiny_base: Path) -> None:
     reply = asyncio.run(ask())
     assert reply.status_code == 400
     assert reply.json()["error"]["message"] == "the base's chat template knows no tools"
+
+
+def test_arguments_are_those_that_are_declared() -> None:
+    person = {"type": "object", "properties": {"name": {"type": "string"}}}
+    shut = {**person, "additionalProperties": False}
+    assert closed(person) == shut
+    assert closed({}) == {}
+    assert closed({"properties": {"who": person, "all": {"items": person}}}) == {
+        "properties": {"who": shut, "all": {"items": shut}},
+        "additionalProperties": False,
+    }
+    assert closed({"anyOf": [person, True], "$defs": {"p": person}}) == {
+        "anyOf": [shut, True],
+        "$defs": {"p": shut},
+    }
+    for opened in (
+        {**person, "additionalProperties": {"type": "number"}},
+        {**person, "patternProperties": {"^x": {}}},
+        {**person, "oneOf": [{"required": ["name"]}, person]},
+        {"allOf": [person, {"properties": {"age": {"type": "integer"}}}]},
+    ):
+        assert closed(opened) == opened

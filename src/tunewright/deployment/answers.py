@@ -34,6 +34,7 @@ class Growing:
         count: tokens drawn, the end included.
         reason: why it ended, once it has.
         tokens: that its text is made of.
+        end: the token that ended it, if one did.
         called: every call that was read.
     """
 
@@ -52,6 +53,7 @@ class Growing:
         self.count = 0
         self.reason: str | None = None
         self.tokens: list[Token] = []
+        self.end: Token | None = None
 
     @property
     def text(self) -> str:
@@ -69,7 +71,9 @@ class Growing:
             return "", []
         self.count += 1
         piece = ""
-        if token.id not in self._ends:
+        if token.id in self._ends:
+            self.end = token
+        else:
             self.tokens.append(token)
             piece = self._growth.add(token.id)
         if self._growth.stopped:
@@ -298,7 +302,7 @@ class TextAnswer(Answer):
     def _choice(self, index: int, one: Growing) -> dict[str, Any]:
         job = self._jobs[index // self._jobs[0].count]
         text = "" if self._silent else one.text
-        tokens = [] if self._silent else one.tokens
+        tokens = [] if self._silent else self._drawn(one)
         if self._echoed is not None:
             text = self._echoed[index // self._jobs[0].count] + text
             tokens = [Token(job.prompt[0]), *job.echoed, *tokens]
@@ -313,9 +317,14 @@ class TextAnswer(Answer):
         text = "".join(piece.texts)
         if not text and one.reason is None:
             return []
-        logprobs = self._logprobs(one.tokens[piece.first :], len(one.text) - len(text))
+        logprobs = self._logprobs(self._drawn(one)[piece.first :], len(one.text) - len(text))
         choice = {"index": index, "text": text, "finish_reason": one.reason}
         return [{**choice, "logprobs": logprobs}]
+
+    def _drawn(self, one: Growing) -> list[Token]:
+        """Every token that was drawn, its end too: who sums up an echoed prompt leaves out the
+        last token, and would else leave out one of the prompt."""
+        return [*one.tokens, *([one.end] if one.end else [])]
 
     def _logprobs(self, tokens: Sequence[Token], place: int = 0) -> dict[str, Any] | None:
         """Lists with one entry per token, from a place in the text on.

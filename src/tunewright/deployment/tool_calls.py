@@ -19,6 +19,8 @@ from tunewright.model.rendering import Renderer
 
 _NAMES = ("qz_first", "qz_second")
 _ARGUMENTS = {"qz_key": "qz_value"}
+# With one of these beside its properties an object may hold more than those.
+_OPENING = frozenset({"additionalProperties", "patternProperties", "anyOf", "oneOf", "$ref"})
 _decoder = json.JSONDecoder()
 
 
@@ -85,7 +87,7 @@ class CallForm:
         rules = []
         for number, tool in enumerate(tools):
             function = tool["function"]
-            schema = {"type": "object", **(function.get("parameters") or {})}
+            schema = {"type": "object", **closed(function.get("parameters") or {})}
             style = json.dumps({**schema, "x-guidance": JSON_STYLE}, ensure_ascii=False)
             before = quoted([json.dumps(function["name"])[1:-1] + self.middle])
             rules.append(f"call_{number}: {before} %json {style}")
@@ -93,6 +95,30 @@ class CallForm:
         more = f"({quoted([self.between])} call)*" if several and self.between else ""
         start = f"start: {quoted([self.head])} call {more} {quoted([self.tail])}"
         return "\n".join([start, f"call: {names}", *rules])
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of arguments whose objects hold what they declare and nothing else.
+
+    A function can do nothing with arguments that it does not declare, yet few clients say so, and
+    small models would go on inventing them. Parts that ``allOf`` joins say nothing of the whole,
+    so a schema with one stays as it is.
+    """
+    return schema if '"allOf"' in json.dumps(schema) else _closed(schema)
+
+
+def _closed(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    found = dict(schema)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(found.get(key), dict):
+            found[key] = {name: _closed(inner) for name, inner in found[key].items()}
+    found |= {key: _closed(found[key]) for key in ("items",) if key in found}
+    if "properties" not in found:
+        unions = [key for key in ("anyOf", "oneOf") if isinstance(found.get(key), list)]
+        return found | {key: [_closed(inner) for inner in found[key]] for key in unions}
+    return found if _OPENING & found.keys() else found | {"additionalProperties": False}
 
 
 class CallReader:
