@@ -69,7 +69,7 @@ def report_of(results: Results, dataset: Dataset, language: str = "en") -> Repor
 @pytest.fixture
 def results(make_results: Any) -> Results:
     made: Results = make_results(
-        general={"base": [True] * 20, "tuned": [True] * 19 + [False]},
+        general={"base": [True] * 60, "tuned": [True] * 59 + [False]},
         slices=("easy", "hard"),
         seen=[True] * 10,
         base=[False] * 40,
@@ -169,6 +169,18 @@ def test_a_refusal_of_another_gate_is_in_the_headline(make_results: Any, dataset
     text = render(report_of(made, dataset), Texts("en"))
     assert "is better than base" in text
     assert "this gate said no: Forgetting" in text
+
+
+def test_a_gate_that_the_verdict_waits_for_is_in_the_headline(
+    make_results: Any, dataset: Dataset
+) -> None:
+    few = {"base": [True] * 20, "tuned": [True] * 20}
+    made = make_results(general=few, base=[False] * 20, tuned=[True] * 20)
+    report = report_of(made, dataset)
+    assert report.record.verdict == "not enough evidence"
+    text = render(report, Texts("en"))
+    assert "is better than base" in text
+    assert "cannot be answered yet: Forgetting" in text
 
 
 def test_equal_results_make_equal_pages(results: Results, dataset: Dataset) -> None:

@@ -29,7 +29,7 @@ from tunewright.model.generation import TextModel
 from tunewright.training.train import train
 
 ANSWERS = {"fox": "three months", "dog": "in writing", "押金": "七日内退还", "notice": "a month"}
-PROBE = [(f"{n} and {n}?", f"{2 * n}") for n in range(10, 30)]
+PROBE = [(f"{n} and {n}?", f"{2 * n}") for n in range(10, 50)]
 
 
 def row(question: str, answer: str, slice_name: str | None = None, origin: str = "own") -> Row:

@@ -12,6 +12,7 @@ from tunewright.cli.display import Terminal
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.core.errors import Interrupted
+from tunewright.core.records import Model
 
 
 @click.command(epilog="Example: tunewright benchmark nano latest --benchmark cmmlu=CMMLU")
@@ -27,7 +28,9 @@ def benchmark(common: Common, models: tuple[str, ...], values: dict[str, Any]) -
     from tunewright.evaluation.benchmarks.scores import scores_json
 
     store = common.store()
-    config = BenchmarkConfig.build({**values, "models": models})
+    tuned = [store.find(Model, name) for name in models]
+    names = tuple(one.name if one else name for one, name in zip(tuned, models, strict=True))
+    config = BenchmarkConfig.build({**values, "models": names})
     with Terminal() as terminal:
         try:
             found = scores_json(ask(config, store, terminal))
@@ -38,7 +41,7 @@ def benchmark(common: Common, models: tuple[str, ...], values: dict[str, Any]) -
             ) from None
     for table in benchmark_tables(found, subjects=True):
         terminal.console.print(table, soft_wrap=False)
-    common.finish({"models": list(models), "benchmarks": found})
+    common.finish({"models": list(names), "benchmarks": found})
 
 
 def benchmark_tables(found: Mapping[str, Any], subjects: bool = False) -> list[Table]:

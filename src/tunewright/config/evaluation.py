@@ -66,8 +66,8 @@ class EvaluateConfig(StageConfig):
     """Questions answered at once."""
     bootstrap: int = Field(default=10_000, ge=100, le=100_000)
     """Resamples behind each 95 % interval."""
-    forgetting_margin: float = Field(default=0.05, ge=0, le=1)
-    """How much of the general probe may be lost before the gate says no."""
+    forgetting_margin: float = Field(default=0.1, ge=0, le=1)
+    """Loss on the general probe that the forgetting gate must be able to rule out."""
     seed: int = Field(default=0, ge=0)
     """Of the resampling, of the training rows asked again and of few-shot examples."""
     beside: dict[str, str] = Field(default_factory=dict)

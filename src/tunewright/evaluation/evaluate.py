@@ -165,7 +165,8 @@ def _judged(
     held = bool(dataset.labels) and questioning.config.constrained
     # What was tuned is to be judged; a base with examples or another base is there to be compared.
     tuned = [origin.reference for origin in questioning.origins[1:] if origin.run is not None]
-    more = Evidence(questioning.sets.tiers, met, held, tuned)
+    recipes = {one.reference: one.run.config for one in questioning.origins if one.run is not None}
+    more = Evidence(questioning.sets.tiers, met, held, tuned, recipes)
     return judge(results, dataset, texts, more), None
 
 

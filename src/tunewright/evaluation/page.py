@@ -73,6 +73,9 @@ def sentence(results: Results, gates: Sequence[Gate], texts: Texts) -> str:
     if gate.passed and said_no:
         names = texts("join").join(texts(f"gate.{name}") for name in dict.fromkeys(said_no))
         said += " " + texts("says.blocked", gates=names)
+    elif gate.passed and (waits := [g.name for g in gates if g.passed is None and g.blocks]):
+        names = texts("join").join(texts(f"gate.{name}") for name in dict.fromkeys(waits))
+        said += " " + texts("says.waits", gates=names)
     return said
 
 

@@ -74,34 +74,6 @@ def test_overlap_decides_where_nobody_is_exactly_right(make_results: Any, datase
     assert "Overlap with the reference" in judged(results, dataset)["improvement"].evidence
 
 
-@pytest.mark.parametrize(("after", "passed"), [(0.95, True), (0.90, True), (0.85, False)])
-def test_forgetting_has_a_margin(
-    make_results: Any, dataset: Dataset, after: float, passed: bool
-) -> None:
-    results = make_results(
-        base=[False] * 20,
-        tuned=[True] * 20,
-        general={"base": half(100, 0.95), "tuned": half(100, after)},
-    )
-    gates = judged(results, dataset)
-    assert gates["forgetting"].passed is passed
-    assert verdict_of(list(gates.values())) == ("pass" if passed else "fail")
-    if not passed:
-        assert "--mix general=50%" in gates["forgetting"].prescription
-        mixed = dataset.model_copy(update={"mixed": 7})
-        assert "7 general rows" in judged(results, mixed)["forgetting"].prescription
-
-
-def test_a_base_that_knows_nothing_cannot_show_forgetting(
-    make_results: Any, dataset: Dataset
-) -> None:
-    nothing = {"base": [False] * 50, "tuned": [False] * 50}
-    results = make_results(base=[False] * 20, tuned=[True] * 20, general=nothing)
-    gate = judged(results, dataset)["forgetting"]
-    assert gate.passed is None
-    assert "too few to see forgetting" in gate.evidence
-
-
 @pytest.mark.parametrize(
     ("wrong", "cure"),
     [("three", "max_new_tokens (128 now)"), ("on and on and on", "learns where to end")],

@@ -33,12 +33,14 @@ class Evidence:
             challenger whose training rows are unknown is not there.
         held: whether answers were held to the dataset's labels.
         candidates: whom the verdict is about; every challenger where nobody is named.
+        recipes: by challenger, the options of the run that it comes from.
     """
 
     tiers: Sequence[Tier] = ()
     met: Mapping[str, Sequence[int]] = field(default_factory=dict)
     held: bool = False
     candidates: Sequence[str] = ()
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Gate:
         evidence: in words, with numbers.
         prescription: what to do, where it did not pass.
         numbers: the evidence for machines; intervals as ``[low, high]``.
+        blocks: whether the verdict waits for it while it is open.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Gate:
     evidence: str
     prescription: str = ""
     numbers: Mapping[str, Any] = field(default_factory=dict)
+    blocks: bool = False
 
     def json(self) -> dict[str, Any]:
         """As stored in the record."""

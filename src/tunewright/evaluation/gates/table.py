@@ -46,12 +46,14 @@ def judge(
 
 
 def verdict_of(gates: Sequence[Gate]) -> Verdict:
-    """Pass only when nothing said no and every improvement is shown.
+    """Pass only when nothing said no, every improvement is shown and no loss is left open.
 
-    Another gate that is left open (not asked, or blind for this base) is shown but does not block.
+    Another gate that is open (not asked, or blind for this base) is shown but does not block.
     """
     if any(gate.passed is False for gate in gates):
         return "fail"
+    if any(gate.passed is None and gate.blocks for gate in gates):
+        return "not enough evidence"
     improved = [gate.passed for gate in gates if gate.name == "improvement"]
     return "pass" if improved and all(improved) else "not enough evidence"
 

@@ -64,10 +64,29 @@ GATES: Final = MappingProxyType(
             "届时 {gain} 的差异在五次评测中有四次可以看出。",
         ),
         "forgetting.evidence": (
-            "General questions answered right: {before} → {score}, {delta} points "
-            "(95% interval {low} to {high}, {questions} questions); {margin} points may be lost.",
-            "通用问题答对率：{before} → {score}，{delta} 个百分点"
-            "（95% 区间 {low} 至 {high}，{questions} 道题）；允许下降 {margin} 个百分点。",
+            "{title}: {before} → {score}, {delta} points "
+            "(95% interval {low} to {high}, {questions} questions). {finding}",
+            "{title}：{before} → {score}，{delta} 个百分点"
+            "（95% 区间 {low} 至 {high}，{questions} 道题）。{finding}",
+        ),
+        "forgetting.between": (" ", " "),
+        "forgetting.probe": ("General questions answered right", "通用问题答对率"),
+        "forgetting.out": (
+            "A loss of {margin} points or more is ruled out.",
+            "可以排除下降 {margin} 个百分点及以上。",
+        ),
+        "forgetting.shown": (
+            "That is no chance, and more likely than not it is a loss of over {margin} points.",
+            "这不是偶然，且下降很可能超过 {margin} 个百分点。",
+        ),
+        "forgetting.open": (
+            "A loss of {margin} points cannot be ruled out yet.",
+            "尚不能排除下降 {margin} 个百分点。",
+        ),
+        "forgetting.blind": (
+            "{base} is so near the {floor} of a model that knows nothing that a loss could not "
+            "be seen.",
+            "{base} 的答对率太接近一无所知时的 {floor}，即使有遗忘也看不出来。",
         ),
         "forgetting.unasked": (
             "The general probe was not asked, so forgetting is unknown.",
@@ -77,26 +96,52 @@ GATES: Final = MappingProxyType(
             "Evaluate again with general=true.",
             "请以 general=true 重新评测。",
         ),
-        "forgetting.blind": (
-            "{base} answers {before} of the general questions right: too few to see forgetting.",
-            "{base} 对通用问题的答对率只有 {before}，太低，看不出是否遗忘。",
-        ),
         "forgetting.blind.do": (
             "Try a few of your own everyday questions on both models before you serve.",
             "上线前，请用您自己的日常问题对比两个模型。",
         ),
-        "forgetting.unmixed.do": (
-            "This dataset holds no general rows. Prepare it again with --mix general=50% (as many "
-            "general rows as own rows) and train on that; or train fewer epochs.",
-            "该数据集没有混入通用数据。请用 --mix "
-            "general=50%（通用数据与业务数据等量）重新准备并训练，"
-            "或减少训练轮数。",
+        "forgetting.shown.do": (
+            "Train again so that it forgets less: {cure}.",
+            "请重新训练以减少遗忘：{cure}。",
         ),
-        "forgetting.mixed.do": (
-            "{mixed} general rows were mixed in and were too few: prepare again with a larger "
-            "share (--mix general=75%), lower the learning rate, or train fewer epochs.",
-            "已混入 {mixed} 条通用数据，但仍不够：请用更大的份额（如 --mix general=75%）重新准备，"
-            "降低学习率，或减少训练轮数。",
+        "forgetting.losing.do": (
+            "The loss seen is about as large as what must be ruled out, so more questions would "
+            "sooner show it than rule it out. Train again so that it forgets less: {cure}.",
+            "观察到的下降已接近上限，再加题目更可能证实而不是排除它。请重新训练以减少遗忘：{cure}。",
+        ),
+        "forgetting.open.do": (
+            "Ask more: {wants} would rule it out in four evaluations out of five. More general "
+            "questions come from a public benchmark (--benchmark cmmlu=FOLDER) or from lines that "
+            "you add to the base's own probe.jsonl. Or let it forget less: {cure}.",
+            "请增加题目：{wants}，五次评测中有四次可以排除。更多通用题可以来自公开基准测试"
+            "（--benchmark cmmlu=FOLDER），或自行添加到基座目录的 probe.jsonl。"
+            "也可以减少遗忘：{cure}。",
+        ),
+        "forgetting.more": (
+            "{title}: about {needed} questions in all ({more} more)",
+            "“{title}”共约 {needed} 道题（再加 {more} 道）",
+        ),
+        "forgetting.and": (" and ", "，"),
+        "forgetting.or": ("; or ", "；或"),
+        "forgetting.unmixed": (
+            "this dataset holds no general rows, so prepare it again with --mix general=50% (as "
+            "many general rows as own rows)",
+            "该数据集没有混入通用数据，请用 --mix general=50%（通用数据与业务数据等量）重新准备",
+        ),
+        "forgetting.mixed": (
+            "{mixed} general rows ({share} of the training rows) were too few, so prepare again "
+            "with --mix general={more}%",
+            "已混入 {mixed} 条通用数据（占训练数据的 {share}）仍不够，请用 --mix "
+            "general={more}% 重新准备",
+        ),
+        "forgetting.rate": (
+            "halve the learning rate, from {now} to {less}",
+            "学习率减半，从 {now} 降到 {less}",
+        ),
+        "forgetting.rate.unknown": ("halve the learning rate", "学习率减半"),
+        "forgetting.epochs": (
+            "train {less} epochs instead of {now}",
+            "训练轮数从 {now} 减到 {less}",
         ),
         "stopping.evidence": (
             "{share} of {questions} answers ended by themselves (95% interval {low} to {high}); "

@@ -49,6 +49,10 @@ PAGE: Final = MappingProxyType(
             "It is not let through, because this gate said no: {gates}.",
             "但不予放行，未通过的关卡：{gates}。",
         ),
+        "says.waits": (
+            "It is not let through yet, because this cannot be answered yet: {gates}.",
+            "但暂不放行，还有关卡无法判断：{gates}。",
+        ),
         "says.interval": (
             "Difference {delta}, 95% interval {low} to {high}; {questions} questions "
             "in {groups} independent groups.",
