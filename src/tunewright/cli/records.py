@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -136,6 +137,26 @@ def _date(created: float) -> str:
 datasets = _group(Dataset, _DATASET)
 runs = _group(Run, _RUN)
 models = _group(Model, _MODEL)
+
+
+@models.command("import")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--base", required=True, metavar="BASE", help="The base that it was trained on.")
+@click.option("--name", metavar="NAME", help="Middle part of its name; else the folder's name.")
+@common_options
+def import_model(common: Common, folder: Path, base: str, name: str | None) -> None:
+    """Take over a LoRA adapter in PEFT's format that was trained elsewhere.
+
+    Adapters of ChatGLM3's own code (query_key_value) become adapters of the native classes.
+    """
+    # The tensors' libraries take seconds to import.
+    from tunewright.model.imports import import_adapter
+
+    record = import_adapter(folder, base, common.store(), name)
+    click.echo(f"Model {record.name}\nNext: tunewright chat {record.name}", err=True)
+    common.finish({"model": record.name, "id": record.id, "base": record.base})
+
+
 evaluations = _group(Evaluation, _EVALUATION)
 files = _group(File, _FILE)
 jobs = _group(FineTuningJob, _JOB, deletes=False)

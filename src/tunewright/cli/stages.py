@@ -133,7 +133,8 @@ def _with_defaults(values: dict[str, Any], store: Store) -> dict[str, Any]:
         "models": tuple(m.name if m else n for m, n in zip(names, values["models"], strict=True)),
     }
     if "dataset" not in values:
-        values["dataset"] = store.get(Run, tuned[-1].run).dataset if tuned else "latest"
+        run = store.find(Run, tuned[-1].run) if tuned else None
+        values["dataset"] = run.dataset if run else "latest"
     return values
 
 

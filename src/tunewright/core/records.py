@@ -103,6 +103,7 @@ class Model(Record):
     base_digest: str
     renderer_hash: str
     run: str
+    """Id of the run; empty for an adapter that was trained elsewhere and taken over."""
     step: int
     parent: str | None = None
     """Id of the tuned model that its training started from."""
@@ -115,9 +116,7 @@ class Model(Record):
     """The classes of the dataset that it learnt, where that has some."""
 
     def parents(self) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys((self.run, *([self.parent] if self.parent else []), *self.folded))
-        )
+        return tuple(dict.fromkeys(filter(None, (self.run, self.parent, *self.folded))))
 
 
 Verdict = Literal["pass", "fail", "not enough evidence"]

@@ -35,6 +35,12 @@ class Base:
     folder: Path
     digest: str
 
+    @property
+    def lasting_name(self) -> str:
+        """The name as it can be found from any working directory later."""
+        path = Path(self.name).expanduser()
+        return str(path.resolve()) if self.name not in BUNDLED and path.is_dir() else self.name
+
 
 def resolve_base(name: str, settings: Settings) -> Base:
     """Find, fetch if needed, and check a base.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, BinaryIO, TypeGuard
 
 from tunewright.core.errors import ModelError
 from tunewright.model.folders import read_json
 
 _LARGEST_HEADER = 100 * 2**20
+_CHUNK = 16 * 2**20
 _INDEX = "model.safetensors.index.json"
 _BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -91,6 +93,39 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
         )
         for name, entry in header.items()
     }
+
+
+def write_stored(tensors: Mapping[str, StoredTensor], path: Path) -> None:
+    """A new safetensors file whose tensors are copied, piece by piece, from where they lie.
+
+    Raises:
+        ModelError: a source is shorter than it was.
+        OSError: the disk refuses.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    place = 0
+    for name, tensor in tensors.items():
+        offsets = [place, place + tensor.size]
+        header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": offsets}
+        place = offsets[1]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "xb") as target:
+        target.write(struct.pack("<Q", len(text)) + text)
+        for tensor in tensors.values():
+            with open(tensor.file, "rb") as source:
+                source.seek(tensor.begin)
+                _copy(source, tensor, target)
+
+
+def _copy(source: BinaryIO, tensor: StoredTensor, target: BinaryIO) -> None:
+    left = tensor.size
+    while left:
+        piece = source.read(min(left, _CHUNK))
+        if not piece:
+            raise ModelError(f"{tensor.file} ended while it was read", "Fetch it again.")
+        target.write(piece)
+        left -= len(piece)
 
 
 def _checked_header(path: Path) -> tuple[int, dict[str, Any]]:

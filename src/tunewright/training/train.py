@@ -18,7 +18,6 @@ from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import disk_errors, write_json_atomic
 from tunewright.core.records import Dataset, Model, Run
 from tunewright.core.store import Store
-from tunewright.model.catalog import Base
 from tunewright.model.references import Resolved, resolve
 from tunewright.training.control import Requests
 from tunewright.training.correction import Correction
@@ -254,7 +253,7 @@ def _resolve_start(reference: str, store: Store) -> Resolved:
         )
     if start.model is not None:
         return start
-    base = replace(start.base, name=_lasting_name(start.base))
+    base = replace(start.base, name=start.base.lasting_name)
     return replace(start, name=base.name, base=base)
 
 
@@ -263,12 +262,6 @@ def _folded(start: Resolved, job: Job) -> tuple[str, ...]:
     if start.model is None:
         return ()
     return start.model.folded + (() if job.continued else (start.model.id,))
-
-
-def _lasting_name(base: Base) -> str:
-    """The base's name as it can be found from any working directory later."""
-    local = Path(base.name).expanduser().resolve() == base.folder
-    return str(base.folder) if local else base.name
 
 
 def _summary(job: Job, plan: Plan, state: TrainState) -> dict[str, Any]:

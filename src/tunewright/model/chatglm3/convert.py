@@ -7,10 +7,8 @@ know GLM (PEFT, vLLM, …) can use it too.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -29,12 +27,12 @@ from tunewright.model.chatglm3.config import native_config
 from tunewright.model.chatglm3.layout import expected_shapes, native_tensors
 from tunewright.model.chatglm3.pickled_index import pickled_tensors
 from tunewright.model.folders import read_json
-from tunewright.model.weights import StoredTensor, stored_tensors, weight_files
+from tunewright.model.weights import StoredTensor, stored_tensors, weight_files, write_stored
 
 MODEL_TYPE = "chatglm"
 PIECES = "tokenizer.model"
 _VERSION = 1
-_CHUNK = 16 * 2**20
+_SLACK = 64 * 2**20
 _INDEX = "model.safetensors.index.json"
 _PICKLED_INDEX = "pytorch_model.bin.index.json"
 
@@ -120,7 +118,7 @@ def _refuse_gaps(
 
 
 def _refuse_full_disk(kept: Path, shards: Iterable[Mapping[str, StoredTensor]]) -> None:
-    needed = sum(tensor.size for shard in shards for tensor in shard.values()) + _CHUNK
+    needed = sum(tensor.size for shard in shards for tensor in shard.values()) + _SLACK
     free = shutil.disk_usage(kept).free
     if needed > free:
         raise StorageError(
@@ -152,47 +150,13 @@ def _write(
     if len(shards) == 1:
         names = ["model.safetensors"]
     for name, shard in zip(names, shards, strict=True):
-        _write_shard(shard, work / name)
+        write_stored(shard, work / name)
     if len(shards) > 1:
         places = {t: name for name, shard in zip(names, shards, strict=True) for t in shard}
         total = sum(tensor.size for shard in shards for tensor in shard.values())
         index = {"metadata": {"total_size": total}, "weight_map": places}
         write_json_atomic(work / _INDEX, index)
     write_json_atomic(work / "config.json", config)
-
-
-def _write_shard(tensors: Mapping[str, StoredTensor], path: Path) -> None:
-    """A safetensors file whose tensors are copied from where they lie."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    place = 0
-    for name, tensor in tensors.items():
-        offsets = [place, place + tensor.size]
-        header[name] = {
-            "dtype": tensor.dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": offsets,
-        }
-        place = offsets[1]
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "xb") as target:
-        target.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
-            with open(tensor.file, "rb") as source:
-                source.seek(tensor.begin)
-                _copy(source.read, tensor, target.write)
-
-
-def _copy(
-    read: Callable[[int], bytes], tensor: StoredTensor, write: Callable[[bytes], object]
-) -> None:
-    left = tensor.size
-    while left:
-        piece = read(min(left, _CHUNK))
-        if not piece:
-            raise ModelError(f"{tensor.file} ended while it was read", "Fetch it again.")
-        write(piece)
-        left -= len(piece)
 
 
 def _settle(work: Path, target: Path) -> None:

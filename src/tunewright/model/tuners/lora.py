@@ -265,8 +265,7 @@ def load_lora(model: nn.Module, folder: Path, name: str = DEFAULT) -> list[str]:
     Raises:
         ModelError: no LoRA adapter, one with options we do not compute, or one for another base.
     """
-    settings = _read_settings(folder)
-    triples = _by_layer(read_tensors(folder / PEFT_TENSORS), bool(settings["use_dora"]), folder)
+    settings, triples = read_lora(folder)
     layers = linear_layers(model)
     dropout = float(settings.get("lora_dropout") or 0.0)
     for path, tensors in triples.items():
@@ -290,6 +289,17 @@ def load_lora(model: nn.Module, folder: Path, name: str = DEFAULT) -> list[str]:
         add_part(model, path, name, part)
     activate(model, name)
     return list(triples)
+
+
+def read_lora(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """An adapter's settings, and per layer its tensors by their kind (``lora_A``, …).
+
+    Raises:
+        ModelError: no LoRA adapter, or one with options we do not compute.
+    """
+    settings = _read_settings(folder)
+    tensors = read_tensors(folder / PEFT_TENSORS)
+    return settings, _by_layer(tensors, bool(settings["use_dora"]), folder)
 
 
 class LoraTuner(Tuner):
