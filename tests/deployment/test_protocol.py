@@ -167,6 +167,13 @@ def test_text_parts_are_joined_and_images_refused() -> None:
     assert "part 2 is of type 'image_url'" in error.message
 
 
+def test_instructions_alone_are_asked_as_a_user_would() -> None:
+    told = [{"role": "system", "content": "Be brief."}, {"role": "developer", "content": "Rain?"}]
+    request = parse(messages=told)
+    turns = [(message.role, message.content) for message in request.conversation().messages]
+    assert turns == [("system", "Be brief."), ("user", "Rain?")]
+
+
 def test_developer_is_system_and_leading_ones_are_joined() -> None:
     request = parse(
         messages=[
@@ -190,7 +197,7 @@ def test_a_reply_of_ours_can_be_sent_back() -> None:
     [
         ([HELLO, {"role": "system", "content": "x"}, HELLO], "messages[1].role"),
         ([HELLO, {"role": "assistant", "content": "x"}], "messages[1].role"),
-        ([{"role": "system", "content": "x"}], "messages[0].role"),
+        ([HELLO, {"role": "assistant", "content": "x"}], "messages[1].role"),
     ],
 )
 def test_orders_that_no_model_knows_are_refused(messages: list[Any], param: str) -> None:

@@ -56,7 +56,12 @@ def job_object(
         "integrations": [],
         "metadata": job.metadata,
         "user_provided_suffix": job.suffix,
-        "tunewright": {"dataset": job.dataset, "run": job.run, "options": job.options},
+        "tunewright": {
+            "state": with_state.state,
+            "dataset": job.dataset,
+            "run": job.run,
+            "options": job.options,
+        },
     }
 
 
@@ -73,13 +78,14 @@ def status_of(entry: Entry) -> str:
     """The queue's state in OpenAI's word.
 
     A job that was asked to cancel will make no model, so it is cancelled, even while its worker
-    is still about to leave.
+    is still about to leave. OpenAI's enumeration has no word for a paused job, and clients that
+    hold to it would refuse the whole reply: it waits, as a queued one does.
     """
     if entry.state == "running" and entry.asked == "cancel":
         return "cancelled"
     if entry.kind == FILES and entry.state in ("queued", "running"):
         return "validating_files"
-    return entry.state
+    return "queued" if entry.state == "paused" else entry.state
 
 
 def event_object(told: Told) -> dict[str, Any]:

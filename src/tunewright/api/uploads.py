@@ -72,7 +72,7 @@ class CreateUploadRequest(BaseModel):
 
     filename: str = Field(min_length=1, max_length=1024)
     purpose: str
-    bytes: int = Field(ge=1, le=MAX_UPLOAD_BYTES, strict=True)
+    bytes: int = Field(ge=0, le=MAX_UPLOAD_BYTES, strict=True)
     mime_type: str = Field(max_length=255)
     expires_after: ExpiresAfter | None = None
 
@@ -82,7 +82,7 @@ class CompleteUploadRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    part_ids: list[str] = Field(min_length=1, max_length=MAX_PARTS)
+    part_ids: list[str] = Field(max_length=MAX_PARTS)
     md5: str | None = None
 
 

@@ -209,7 +209,7 @@ class ChatRequest(GenerationBody):
         Raises:
             RequestError: 400 for an order of messages that no model is trained on.
         """
-        roles = [_role(message) for message in self.messages]
+        roles = _roles(self.messages)
         first = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
         self._check_order(roles, first)
         system = "\n\n".join(message.content for message in self.messages[:first])
@@ -261,8 +261,11 @@ class ChatRequest(GenerationBody):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
-def _role(message: ChatMessage) -> Role:
-    return "system" if message.role == "developer" else message.role
+def _roles(messages: Sequence[ChatMessage]) -> list[Role]:
+    """Instructions alone ask for something too: the last of them stands where chat templates want
+    the user's words."""
+    roles: list[Role] = ["system" if m.role == "developer" else m.role for m in messages]
+    return [*roles[:-1], "user"] if set(roles) == {"system"} else roles
 
 
 def _turn(role: Role, message: ChatMessage) -> Message:
