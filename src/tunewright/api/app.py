@@ -16,10 +16,13 @@ from pydantic.json_schema import models_json_schema
 
 from tunewright import __version__
 from tunewright.api import (
+    background,
+    batches,
     errors,
     files,
     fine_tuning,
     graders,
+    moderations,
     openai,
     operations,
     permissions,
@@ -58,7 +61,8 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
         app.state.dispatcher.start()
         async with books.kept():
             try:
-                yield
+                async with background.working(app):
+                    yield
             finally:
                 await asyncio.to_thread(app.state.dispatcher.stop)
                 await app.state.gateway.close()
@@ -100,7 +104,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 
 
 _PARTS = (
-    *(openai, stored_completions),
+    *(openai, stored_completions, batches, moderations),
     *(files, uploads, fine_tuning, graders, permissions, operations),
 )
 # Bodies that routes parse themselves, once the key is checked.
@@ -114,6 +118,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     graders.ValidateGraderRequest,
     permissions.CreatePermissionRequest,
     stored_completions.UpdateCompletionRequest,
+    batches.CreateBatchRequest,
     uploads.CreateUploadRequest,
     uploads.CompleteUploadRequest,
 )

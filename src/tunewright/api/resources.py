@@ -13,6 +13,7 @@ from tunewright.api.body import read_body
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
+from tunewright.jobs.background import Background
 from tunewright.jobs.dispatcher import Dispatcher
 
 M = TypeVar("M", bound=BaseModel)
@@ -33,10 +34,16 @@ def _dispatcher(request: Request) -> Dispatcher:
     return dispatcher
 
 
+def _background(request: Request) -> Background:
+    background: Background = request.app.state.background
+    return background
+
+
 CallerOf = Annotated[Caller, Depends(authenticate)]
 StoreOf = Annotated[Store, Depends(_store)]
 ConfigOf = Annotated[ServeConfig, Depends(_config)]
 DispatcherOf = Annotated[Dispatcher, Depends(_dispatcher)]
+BackgroundOf = Annotated[Background, Depends(_background)]
 Metadata = Annotated[
     dict[
         Annotated[str, StringConstraints(max_length=64)],

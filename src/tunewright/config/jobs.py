@@ -1,4 +1,4 @@
-"""Knobs of the jobs that ``serve`` runs."""
+"""Knobs of the jobs and batches that ``serve`` runs."""
 
 from __future__ import annotations
 
@@ -18,3 +18,10 @@ class JobsConfig(StageConfig):
     """Times a job may break off without getting further before it is given up."""
     pause: float = Field(default=5.0, ge=0, le=300)
     """Seconds before a job that broke off is tried again; doubled for each time more."""
+
+
+class BatchesConfig(StageConfig):
+    """Batches: requests in a file that are answered when there is time."""
+
+    at_once: int = Field(default=8, ge=1, le=256)
+    """Their requests under way at once while nobody else asks; fewer when somebody does."""

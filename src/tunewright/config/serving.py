@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from tunewright.config.base import StageConfig
-from tunewright.config.jobs import JobsConfig
+from tunewright.config.jobs import BatchesConfig, JobsConfig
 from tunewright.core.durations import parse_duration
 from tunewright.core.scopes import CLIENT_SCOPES, DEFAULT_PROJECT, SCOPES
 
@@ -161,6 +161,8 @@ class ServeConfig(StageConfig):
     """What is kept of completions that clients ask to keep."""
     jobs: JobsConfig = JobsConfig()
     """How fine-tuning jobs are run."""
+    batches: BatchesConfig = BatchesConfig()
+    """How the requests of batches are answered."""
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=dict)
     """Servers in the place of engines, by any name; set in a recipe file."""
     log_format: Literal["text", "json", "off"] = "text"

@@ -1,0 +1,78 @@
+"""Asking models in the server's own name: as a client would, less its limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunewright.api.metering import Meter
+from tunewright.api.stored_completions import keeping
+from tunewright.config.serving import ServeConfig
+from tunewright.core.store import Store
+from tunewright.deployment.bodies import Body
+from tunewright.deployment.gateway import Gateway
+from tunewright.deployment.protocol import ChatRequest
+from tunewright.deployment.replies import RequestError
+from tunewright.deployment.text_protocol import CompletionRequest, EmbeddingRequest
+from tunewright.jobs.asking import Question, Reply
+
+if TYPE_CHECKING:
+    from tunewright.api.books import Books
+
+ENDPOINTS: dict[str, type[Body]] = {
+    f"/v1{body.path}": body for body in (ChatRequest, CompletionRequest, EmbeddingRequest)
+}
+"""What can be asked in the background, by its path."""
+
+
+class ServerAsker:
+    """Implements ``jobs.asking.Asker``.
+
+    What a question takes is told to the metrics and the log here; the job that asks enters it in
+    the books together with the answer, so that a killed server neither forgets nor repeats it.
+
+    Args:
+        store, config: of the server.
+        gateway: to the engines.
+        books: of the server.
+    """
+
+    def __init__(self, store: Store, config: ServeConfig, gateway: Gateway, books: Books) -> None:
+        self._store, self._config = store, config
+        self._gateway, self._books = gateway, books
+
+    async def find(self, model: str, project: str) -> None:
+        """As declared by ``Asker``."""
+        await self._gateway.find(model, project)
+
+    async def ask(self, question: Question) -> Reply:
+        """As declared by ``Asker``."""
+        meter = Meter(self._books.metrics)
+        try:
+            return await self._asked(question, meter)
+        except RequestError as error:
+            meter.status = error.status
+            meter.refuse(error)
+            raise
+        finally:
+            self._books.end(meter, "POST", question.endpoint)
+
+    async def _asked(self, question: Question, meter: Meter) -> Reply:
+        asked = ENDPOINTS[question.endpoint].parse(question.body)
+        if getattr(asked, "stream", None):
+            raise RequestError(
+                400,
+                "stream: nobody listens to a stream here; leave it out",
+                param="stream",
+                code="unsupported_parameter",
+            )
+        keeper = None
+        if isinstance(asked, ChatRequest):
+            keeper = keeping(self._store, self._config, question.project, asked, question.body)
+        target = await self._gateway.find(asked.model, question.project)
+        meter.model = target.name
+        body = await self._gateway.complete(target, asked)
+        meter.counted(body.get("usage"))
+        meter.status = 200
+        if keeper is not None:
+            body = await keeper.whole(body)
+        return Reply(meter.id, 200, body, target.name)

@@ -1,0 +1,39 @@
+"""What the server does beside answering: batches, and the upkeep of what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from tunewright.api.asking import ServerAsker
+from tunewright.api.stored_completions import completions_of
+from tunewright.config.serving import ServeConfig
+from tunewright.core.queue import Entry
+from tunewright.core.store import Store
+from tunewright.jobs.background import Background, Task
+from tunewright.jobs.batches import BATCH, BatchTask
+from tunewright.jobs.pace import Pacer
+
+
+@asynccontextmanager
+async def working(app: FastAPI) -> AsyncIterator[None]:
+    """Work in the background while the block runs; the gateway must outlive it."""
+    store: Store = app.state.store
+    config: ServeConfig = app.state.config
+    gateway = app.state.gateway
+    asker = ServerAsker(store, config, gateway, app.state.books)
+    pacer = Pacer(config.batches.at_once, max(1, config.queue // 2), gateway.held)
+
+    def batch(entry: Entry) -> Task:
+        seconds, workers = config.jobs.lease, config.batches.at_once
+        return BatchTask(store, entry, seconds, asker, pacer, workers)
+
+    upkeep = completions_of(store, config).sweep
+    background = app.state.background = Background(store, config.jobs, {BATCH: batch}, upkeep)
+    background.start()
+    try:
+        yield
+    finally:
+        await background.stop()
