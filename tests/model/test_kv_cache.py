@@ -36,8 +36,8 @@ def base_of(folder: Path) -> Base:
 class Reader:
     """Rows in a cache, read in any portions."""
 
-    def __init__(self, model: Any, blocks: int = 64) -> None:
-        self.cache = KvCache(model, blocks)
+    def __init__(self, model: Any, blocks: int = 64, forward: Any = None) -> None:
+        self.cache = KvCache(model, blocks, forward)
         self.windows = Windows(self.cache)
         self.blocks = Blocks(blocks)
         self.rows: dict[str, tuple[list[int], Extent, int]] = {}
@@ -58,7 +58,7 @@ class Reader:
             own = ids[start : start + count]
             parts.append(Part(own, start, extent, range(len(own))))
         logits = self.cache.read(Pass(self.cache, self.windows, parts))
-        return dict(zip(counts, logits.split(list(counts.values())), strict=True))
+        return dict(zip(counts, torch.split(logits, list(counts.values())), strict=True))
 
 
 def whole(model: Any, ids: list[int]) -> Tensor:

@@ -23,6 +23,7 @@ from tunewright.model.choices import Choices
 from tunewright.model.embedding import mean_states
 from tunewright.model.kv_blocks import BLOCK, Blocks
 from tunewright.model.kv_cache import KvCache, bytes_per_token
+from tunewright.model.lean_decoder import LeanDecoder
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.mixed_lora import Mixture
 from tunewright.model.packed_linear import pack_linears
@@ -42,6 +43,7 @@ class LocalBase:
         model: the loaded base.
         renderer: turns conversations into its tokens.
         kv_tokens: tokens that the key-value cache holds; None chooses from the free memory.
+        pack: bytes that copies of weights may take which the processor multiplies faster.
 
     Attributes:
         context_length: longest prompt and answer together, in tokens.
@@ -51,15 +53,23 @@ class LocalBase:
     """
 
     def __init__(
-        self, model: PreTrainedModel, renderer: Renderer, kv_tokens: int | None = None
+        self,
+        model: PreTrainedModel,
+        renderer: Renderer,
+        kv_tokens: int | None = None,
+        pack: int = 0,
     ) -> None:
         self._model = model
         self._renderer = renderer
         self._active: str | None = None
         self._loads = 0
+        lean = LeanDecoder(model) if LeanDecoder.suits(model) else None
+        if pack:
+            pack_linears(model, pack, lean.joints if lean else ())
         tokens = kv_tokens or _roomy(model)
         blocks = max(2, tokens // BLOCK)
-        self._memory = Memory(KvCache(model, blocks), Blocks(blocks))
+        cache = KvCache(model, blocks, lean.read if lean else None)
+        self._memory = Memory(cache, Blocks(blocks))
         self.context_length = min(renderer.context_length, blocks * BLOCK)
         self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
         self.ends = renderer.eos_ids
@@ -84,9 +94,8 @@ class LocalBase:
         chosen = pick_device(device)
         dtype = pick_dtype(answering_precision(), chosen)
         model = load_foundation(foundation, chosen, dtype)
-        if chosen.type == "cpu":
-            pack_linears(model, int(free_memory() * _OF_MEMORY))
-        return cls(model, renderer, kv_tokens)
+        pack = int(free_memory() * _OF_MEMORY) if chosen.type == "cpu" else 0
+        return cls(model, renderer, kv_tokens, pack)
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""

@@ -7,7 +7,7 @@ written before any is read, so that a row can share blocks with another row of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -52,14 +52,21 @@ class KvCache:
     Args:
         model: a loaded base with our attention.
         blocks: how many blocks of ``BLOCK`` tokens there are.
+        forward: a leaner forward pass than the model's own, where there is one.
 
     Attributes:
         spare: tokens that rows which grow together may be laid out for once more, see
             ``kv_windows``: as many as the cache itself holds.
     """
 
-    def __init__(self, model: PreTrainedModel, blocks: int) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        blocks: int,
+        forward: Callable[[Pass], Tensor] | None = None,
+    ) -> None:
         self._model = model
+        self._forward = forward
         self.blocks = blocks
         self.spare = blocks * BLOCK
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -73,6 +80,8 @@ class KvCache:
         Returns:
             Logits (wanted, vocab) of each part's wanted tokens, part by part, in the model's type.
         """
+        if self._forward is not None:
+            return self._forward(plan)
         output = self._model(
             input_ids=plan.ids,
             position_ids=plan.positions,

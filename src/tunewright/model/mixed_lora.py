@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from tunewright.model.tuners.lora import LoraPart
 from tunewright.model.tuners.slots import (
-    AdaptedLinear,
     LinearPart,
     Slot,
     add_part,
@@ -102,6 +101,66 @@ class Mixture:
 _MOST_KEPT = 8
 
 
+class SideBySide:
+    """What all plain LoRA adapters of layers that share an input do, as two products."""
+
+    def __init__(self) -> None:
+        self._laid: tuple[tuple[str, ...], Tensor, Tensor, tuple[str, ...]] | None = None
+
+    def add(
+        self,
+        output: Tensor,
+        x: Tensor,
+        slots: Sequence[Slot | None],
+        widths: Sequence[int],
+        mixture: Mixture,
+    ) -> None:
+        """Add every token's own s·x·Aᵀ·Bᵀ to the layers' outputs, in place.
+
+        Args:
+            output: of all layers, side by side, (tokens, sum of widths).
+            x: their input, (tokens, in).
+            slots: the layers'; None for one without adapters. The same in every call.
+            widths: of their outputs.
+            mixture: knows which adapters are at work.
+        """
+        if not mixture.working:
+            return
+        # Chosen anew, the tuple is another one, even where the adapters bear the same names.
+        if self._laid is None or self._laid[0] is not mixture.working:
+            self._laid = (mixture.working, *_lay_out(mixture.working, x, slots, widths))
+        _, a, b, columns = self._laid
+        mask = mixture.mask(columns, x)
+        if mask is not None:
+            output.addmm_(F.linear(x, a).mul_(mask), b)
+
+
+def _lay_out(
+    working: Sequence[str], like: Tensor, slots: Sequence[Slot | None], widths: Sequence[int]
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """A's (columns, in), scaled B's (columns, all out), and whose each column is.
+
+    B is zero where a column's layer has no output.
+    """
+    a: list[Tensor] = []
+    b: list[Tensor] = []
+    columns: list[str] = []
+    first, total = 0, sum(widths)
+    for slot, width in zip(slots, widths, strict=True):
+        for name in working:
+            if slot is None or name not in slot.parts:
+                continue
+            part = cast(LoraPart, slot.parts[name])
+            after = total - first - width
+            a.append(part.a.detach())
+            b.append(F.pad(part.scale * part.b.detach().t(), (first, after)))
+            columns += [name] * part.a.shape[0]
+        first += width
+    empty = like.new_empty(0, 0)
+    joined = [torch.cat(one).to(like.dtype) if one else empty for one in (a, b)]
+    return joined[0], joined[1], tuple(columns)
+
+
 class MixedPart(LinearPart):
     """What all plain LoRA adapters of one linear layer do together.
 
@@ -114,35 +173,17 @@ class MixedPart(LinearPart):
         super().__init__()
         # In a tuple, for a module that is an attribute would become a child.
         self._slot = (slot,)
-        self._mixture = mixture
-        self._laid: tuple[tuple[str, ...], Tensor, Tensor, tuple[str, ...]] | None = None
+        self.mixture = mixture
+        self._beside = SideBySide()
 
     def linear(self, base: nn.Linear, x: Tensor) -> Tensor:
         """x·Wᵀ + bias, and every token's own s·x·Aᵀ·Bᵀ: (1, tokens, in) → (1, tokens, out)."""
         output: Tensor = base(x)
-        if not self._mixture.working:
-            return output
-        a, b, columns = self._side_by_side(x)
-        mask = self._mixture.mask(columns, x)
-        if mask is None:
-            return output
-        flat = output.view(-1, output.shape[-1])
-        flat.addmm_(F.linear(x.reshape(-1, x.shape[-1]), a).mul_(mask), b)
+        width = output.shape[-1]
+        flat = output.view(-1, width)
+        self._beside.add(flat, x.reshape(-1, x.shape[-1]), self._slot, (width,), self.mixture)
         return output
 
     def tensors(self, path: str) -> dict[str, nn.Parameter]:
         """None: they are the adapters'."""
         return {}
-
-    def _side_by_side(self, x: Tensor) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-        """A's (columns, in), scaled B's (columns, out), and whose each column is."""
-        working = self._mixture.working
-        if self._laid is None or self._laid[0] != working:
-            parts = cast(AdaptedLinear, self._slot[0]).parts
-            own = [(name, cast(LoraPart, parts[name])) for name in working if name in parts]
-            columns = tuple(name for name, part in own for _ in range(part.a.shape[0]))
-            empty = x.new_empty(0, 0)
-            a = torch.cat([part.a.detach() for _, part in own]) if own else empty
-            b = torch.cat([part.scale * part.b.detach().t() for _, part in own]) if own else empty
-            self._laid = (working, a.to(x.dtype), b.to(x.dtype), columns)
-        return self._laid[1:]

@@ -6,8 +6,8 @@ decoding step that takes a good part of the time; done once, it costs the weight
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +15,32 @@ from torch import Tensor, nn
 
 from tunewright.model.tuners.slots import replace_module
 
+if TYPE_CHECKING:
+    from tunewright.model.joint_linear import Joint
+
 _TYPES = (torch.float32, torch.bfloat16)
 _ROWS = 32
 """Rows that the layout is chosen for; others work as well."""
+
+
+class PackedWeight:
+    """A weight in oneDNN's layout, and the product with it.
+
+    Args:
+        weight: (out, in); what is packed is a copy.
+        bias: (out,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        ops: Any = torch.ops.mkldnn
+        self._product = ops._linear_pointwise
+        self._packed = ops._reorder_linear_weight(weight.detach(), _ROWS)
+        self._bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
+        output: Tensor = self._product(x, self._packed, self._bias, "none", [], "")
+        return output
 
 
 class PackedLinear(nn.Linear):
@@ -31,25 +54,23 @@ class PackedLinear(nn.Linear):
         nn.Module.__init__(self)
         self.in_features, self.out_features = plain.in_features, plain.out_features
         self.weight, self.bias = plain.weight, plain.bias
-        ops: Any = torch.ops.mkldnn
-        self._product = ops._linear_pointwise
         # No buffer: it is no part of the model's state.
-        self._packed = (ops._reorder_linear_weight(plain.weight.detach(), _ROWS),)
+        self._product = PackedWeight(plain.weight, plain.bias)
         self.train(plain.training)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, in) → (…, out)."""
-        output: Tensor = self._product(x, self._packed[0], self.bias, "none", [], "")
-        return output
+        return self._product(x)
 
 
 @torch.inference_mode()
-def pack_linears(model: nn.Module, memory: int) -> int:
+def pack_linears(model: nn.Module, memory: int, joints: Sequence[Joint] = ()) -> int:
     """Pack a frozen model's linear layers, where that is possible and the copies fit.
 
     Args:
         model: adapters may hang on it, or come later.
         memory: bytes that the copies may take.
+        joints: layers that are to be packed together.
 
     Returns:
         How many layers were packed.
@@ -58,8 +79,10 @@ def pack_linears(model: nn.Module, memory: int) -> int:
     plain = {path: m for path, m in model.named_modules() if type(m) is nn.Linear}
     if sum(layer.weight.nbytes for layer in plain.values()) > memory or not _works(plain.values()):
         return 0
+    together = {layer for joint in joints for layer in joint.pack()}
     for path, layer in plain.items():
-        replace_module(model, path, PackedLinear(layer))
+        if layer not in together:
+            replace_module(model, path, PackedLinear(layer))
     return len(plain)
 
 

@@ -111,6 +111,12 @@ def prefix_of(attention: nn.Module, like: Tensor) -> tuple[Tensor, Tensor] | Non
     return keys.to(like), values.to(like)
 
 
+def tokens_before(attention: nn.Module) -> int:
+    """Length of the prefix that an attention layer sees: positions of a text begin behind it."""
+    slot = attention._modules.get(_CHILD)
+    return slot.tokens() if isinstance(slot, PrefixSlot) else 0
+
+
 def key_value_shape(model: Any) -> KeyValueShape:
     """The shape of a base's keys.
 
