@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from tunewright.api.draining import UnderWay
 from tunewright.api.limits import Limits
 from tunewright.api.logs import note
 from tunewright.api.metering import Meter
@@ -55,6 +56,7 @@ class Books:
         self._prompts = config.log_prompts
         self.metrics = Metrics(engines)
         self.limits = Limits(config.limits, load_minutes(store))
+        self.under_way = UnderWay()
         self._open: set[Meter] = set()
         self._pending: dict[Account, Sums] = {}
         self._uses: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -9,10 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tunewright.api.access import Access
 from tunewright.api.books import UNMATCHED, Books
+from tunewright.api.draining import stopped
 from tunewright.api.errors import error_response, unexpected
 from tunewright.api.metering import GONE, Meter
 from tunewright.api.scopes import OPEN_PATHS
 from tunewright.deployment.replies import RequestError
+from tunewright.deployment.streaming import event_lines
 
 
 class Boundary:
@@ -47,7 +50,7 @@ class Boundary:
         try:
             refusal = await self._refusal(scope)
             if refusal is None:
-                await self._app(scope, receive, wire)
+                await self._answer(scope, receive, wire)
             else:
                 meter.refuse(refusal)
                 await error_response(refusal)(scope, receive, wire)
@@ -62,6 +65,17 @@ class Boundary:
                 meter.status = GONE
             route = getattr(scope.get("route"), "path", UNMATCHED)
             self._books.end(meter, scope["method"] if route != UNMATCHED else "-", route)
+
+    async def _answer(self, scope: Scope, receive: Receive, wire: _Wire) -> None:
+        """Let the application answer; one that a stop interrupts ends with an error."""
+        under_way = self._books.under_way
+        try:
+            with under_way.answering():
+                await self._app(scope, receive, wire)
+        except asyncio.CancelledError:
+            if not under_way.ended or (wire.started and not wire.streams):
+                raise
+            await wire.stop(scope, receive)
 
     async def _refusal(self, scope: Scope) -> RequestError | None:
         """Why a request is not even looked at."""
@@ -86,7 +100,18 @@ class _Wire:
         self._meter = meter
         self._send = send
         self.started = False
+        self.streams = False
         self.ended = False
+
+    async def stop(self, scope: Scope, receive: Receive) -> None:
+        """End what has not ended with an error that says why."""
+        error = stopped()
+        self._meter.refuse(error)
+        if not self.started:
+            await error_response(error)(scope, receive, self)
+        elif not self.ended:
+            self._meter.broken = True
+            await self({"type": "http.response.body", "body": event_lines([error.body()])})
 
     async def __call__(self, message: Message) -> None:
         """Send one message."""
@@ -94,6 +119,7 @@ class _Wire:
             self.started = True
             self._meter.status = message["status"]
             headers = MutableHeaders(scope=message)
+            self.streams = headers.get("content-type", "").startswith("text/event-stream")
             headers["x-request-id"] = self._meter.id
             headers["x-content-type-options"] = "nosniff"
             headers.update(self._meter.headers())

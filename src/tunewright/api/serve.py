@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ipaddress
+import math
 import signal
 import socket
 import threading
@@ -21,7 +23,8 @@ from tunewright.core.errors import ConfigError, ServingError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.store import Store
 
-_DRAIN_SECONDS = 25
+# For what is written after the last answer: its end, the books, what engines are told.
+_LAST_WORDS_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
 
@@ -55,8 +58,10 @@ def serve(config: ServeConfig, store: Store, listen: Listener = ignore) -> None:
                 server_header=False,
                 # Longer than clients keep idle connections, so that they close them first.
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_DRAIN_SECONDS,
+                timeout_graceful_shutdown=math.ceil(config.drain) + _LAST_WORDS_SECONDS,
             ),
+            drain=config.drain,
+            end=app.state.books.under_way.end,
             ready=lambda: listen(
                 Event(kind="serving", data={"url": url, "first_key": _first_key(config, store)})
             ),
@@ -74,16 +79,36 @@ def _first_key(config: ServeConfig, store: Store) -> str | None:
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Says when it listens; when told to stop it waits a while for answers under way.
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    Args:
+        config: of uvicorn.
+        ready: called once it listens.
+        drain: seconds to wait.
+        end: called then, to end the answers that are left.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        drain: float,
+        end: Callable[[], None],
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._drain = drain
+        self._end = end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        waiting = asyncio.get_running_loop().call_later(self._drain, self._end)
+        await super().shutdown(sockets)
+        waiting.cancel()
 
 
 def open_listener(config: ServeConfig) -> socket.socket:

@@ -141,6 +141,8 @@ class ServeConfig(StageConfig):
     """Requests one engine may hold, waiting or running, before new ones get 429."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds one request may take."""
+    drain: float = Field(default=25.0, ge=0)
+    """Seconds that answers under way are given once the server is told to stop."""
     device: str = Field(default="auto", pattern="^(auto|cpu|cuda)$")
     """Where engines run."""
     kv_tokens: int | None = Field(default=None, ge=256)
