@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +28,7 @@ from tunewright.core.usage import read_usage
 from .conftest import HELLO, PATIENCE, Server, eventually, start_server
 
 CHAT = "/v1/chat/completions"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 ENDED = ("completed", "failed", "expired", "cancelled")
 LONG = 25_000
 
@@ -361,3 +366,26 @@ def test_killed_servers_lose_no_answer_and_repeat_none(
         }
         assert (done.usage.input_tokens, done.usage.output_tokens) == tuple(totals.values())
         assert home.used() == totals
+
+
+def blocks(page: str) -> list[str]:
+    """Code of a page."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_page_runs_as_it_stands(shared: Home, tmp_path: Path) -> None:
+    code = blocks("batches.md")
+    assert code == blocks("batches.zh-CN.md")
+    url = f"{shared.servers[-1].url}/v1"
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(code)],
+        cwd=tmp_path,
+        env={**os.environ, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": shared.secrets["a"]},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("question-0", "question-2", "chatcmpl-", "What colour is coal?"):
+        assert part in done.stdout
