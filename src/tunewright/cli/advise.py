@@ -59,7 +59,7 @@ def advise(common: Common, dataset: str, values: dict[str, Any]) -> None:
     store = common.store()
     advice = advice_on(AdviseConfig.build({**values, "dataset": dataset}), store)
     language = common.settings().language
-    _print(advice, language, Console(stderr=True, highlight=False, soft_wrap=True))
+    _print(advice, language, Console(stderr=True, emoji=False, highlight=False, soft_wrap=True))
     common.finish(advice.data(language))
 
 

@@ -57,7 +57,7 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None, language: str = "en") -> None:
-        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = console or Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
         self._language = "zh" if language == "zh" else "en"
         self._view = TrainingView()
         self._progress = _Bars(

@@ -28,7 +28,7 @@ _ENOUGH_DISK = 2e9
 @common_options
 def doctor(common: Common) -> None:
     """Check Python, torch, processor, memory, disk, the store, the bundled base and the hubs."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, emoji=False, highlight=False)
     checks: list[dict[str, Any]] = []
     for name, check in _checks(common):
         try:

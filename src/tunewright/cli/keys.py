@@ -64,7 +64,7 @@ def list_keys(common: Common) -> None:
             *(key.name, f"{key.id}\n{key.shown}…", key.project, "\n".join(key.scopes), limits),
             *(state_of(key, time.time()), _date(used.get(key.id))),
         )
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     console.print(table if found else "There are no keys yet.")
     common.finish({"keys": [_facts(key, used) for key in found]})
 
@@ -77,7 +77,7 @@ def show(common: Common, reference: str) -> None:
     store = common.store()
     facts = _facts(store.get(ApiKey, reference), last_uses(store))
     if not common.as_json:
-        Console().print_json(data=facts, ensure_ascii=False)
+        Console(emoji=False).print_json(data=facts, ensure_ascii=False)
     common.finish(facts)
 
 

@@ -88,7 +88,7 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
             if isinstance(record, FineTuningJob):
                 cells[list(columns).index("state")] = Queue(store).get(record.id).state
             table.add_row(record.id, *cells, _date(record.created))
-        console = Console(stderr=True)
+        console = Console(stderr=True, emoji=False)
         console.print(table if records else f"There are no {cls.folder} yet.")
         common.finish({cls.folder: [record.model_dump(mode="json") for record in records]})
 
@@ -105,7 +105,7 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
             "children": list(store.children(record.id)),
         }
         if not common.as_json:
-            Console().print_json(data=facts, ensure_ascii=False)
+            Console(emoji=False).print_json(data=facts, ensure_ascii=False)
         common.finish(facts)
 
     if not deletes:

@@ -75,7 +75,7 @@ def compare_runs(common: Common, references: tuple[str, ...], output: Path | Non
     if not target.parent.is_dir():
         raise InputError(f"no such folder: {target.parent}", "Choose another --output.")
     write_text_atomic(target, page(comparison, texts))
-    _print(comparison, texts, Console(stderr=True))
+    _print(comparison, texts, Console(stderr=True, emoji=False))
     click.echo(f"{target}", err=True)
     common.finish({**comparison.data(), "page": str(target)})
 

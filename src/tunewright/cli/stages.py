@@ -13,6 +13,7 @@ from rich.text import Text
 from tunewright import jobs
 from tunewright.cli.benchmark import benchmark_tables
 from tunewright.cli.display import Terminal, seconds, size
+from tunewright.cli.legacy import modern
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.training import REWARDED, TrainConfig
@@ -30,7 +31,8 @@ _MOST_LABELS = 10  # that a confusion matrix shows on a terminal
 def train(common: Common, resume: str | None, values: dict[str, Any]) -> None:
     """Fine-tune a base, or go on with a tuned model, on a dataset.
 
-    Checkpoints survive a kill at any moment; Ctrl-C saves one and says how to continue.
+    Checkpoints survive a kill at any moment; Ctrl-C saves one and says how to continue. Recipes of
+    ChatGLM3's own script (lora.yaml and the like) run too; what each option became is said.
     """
     store = common.store()
     with Terminal(language=common.settings().language) as terminal:
@@ -42,6 +44,7 @@ def train(common: Common, resume: str | None, values: dict[str, Any]) -> None:
                 )
             record = jobs.resume(resume, store, terminal)
         else:
+            values = modern(values, store, terminal)
             values.setdefault("dataset", "latest")
             record = jobs.run(TrainConfig.build(values), store, terminal)
     if not isinstance(record, Model):

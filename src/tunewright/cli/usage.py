@@ -32,5 +32,7 @@ def usage(common: Common, by: str, since: str) -> None:
         whose = names.get(row[by], row[by]) or ("without a key" if by == "key" else "no model")
         sums = ("requests", "prompt_tokens", "completion_tokens", "errors")
         table.add_row(whose, *(f"{row[name]:,}" for name in sums))
-    Console(stderr=True).print(table if rows else f"Nothing was asked for in the last {since}.")
+    Console(stderr=True, emoji=False).print(
+        table if rows else f"Nothing was asked for in the last {since}."
+    )
     common.finish({"by": by, "seconds": seconds, "usage": list(rows)})
