@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from tunewright.config.advice import AdviseConfig
+from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.config.data import PrepareConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
+from tunewright.config.judging import BlindConfig
 from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 from tunewright.data.checks.table import CHECKS
@@ -36,6 +38,8 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("advise", AdviseConfig),
     ("train", TrainConfig),
     ("evaluate", EvaluateConfig),
+    ("blind create", BlindConfig),
+    ("benchmark", BenchmarkConfig),
     ("chat", GenerationConfig),
     ("serve", ServeConfig),
     ("keys create", KeyConfig),

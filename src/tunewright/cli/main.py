@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("stages", "Dataset + base → a tuned model; --resume goes on with a stopped run."),
     "evaluate": ("stages", "Models side by side on a locked test set, with a verdict."),
     "benchmark": ("benchmark", "Models on MMLU, C-Eval and CMMLU, from folders of their files."),
+    "blind": ("blind", "People vote on answers without knowing whose they are."),
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),
     "serve": ("serve", "An OpenAI-compatible API for every model of the store."),
     "datasets": ("records", "List, show or delete datasets."),

@@ -77,7 +77,10 @@ class Rubric:
         parts += [("a", first.strip() or words["empty"]), ("b", second.strip() or words["empty"])]
         blocks = [f"===={mark} {words[name]}\n{text}" for name, text in parts]
         return (
-            {"role": "system", "content": words["instructions"].format(rubric=self.text, mark=mark)},
+            {
+                "role": "system",
+                "content": words["instructions"].format(rubric=self.text, mark=mark),
+            },
             {"role": "user", "content": "\n".join([*blocks, f"===={mark} {words['end']}"])},
         )
 

@@ -1,4 +1,4 @@
-"""How far two judges agree beyond chance."""
+"""How far those who judge agree beyond chance."""
 
 from __future__ import annotations
 
@@ -46,3 +46,25 @@ def kappa(
     cost = (apart > 0).astype(np.float64) if weights == "none" else apart ** _PENALTY[weights]
     by_chance = float((cost * expected).sum())
     return 1.0 if by_chance == 0 else 1.0 - float((cost * seen).sum()) / by_chance
+
+
+def fleiss_kappa(counts: Sequence[Sequence[int]]) -> float | None:
+    """Fleiss' kappa (1971) of any number of judges, not everyone of whom judged every item.
+
+    Agreement is the mean over items of the share of pairs of their judges that agree; chance is
+    from the categories' shares among all judgements. Items with fewer than two judges are left out.
+
+    Args:
+        counts: for every item, how many judges chose each category, (items, categories).
+
+    Returns:
+        1 for full agreement, 0 for that of chance; 1 where everybody always said the same one
+        thing; None where no item has two judges.
+    """
+    table = np.array([row for row in counts if sum(row) >= 2], np.float64)
+    if not len(table):
+        return None
+    judges = table.sum(axis=1)
+    agreed = ((table**2).sum(axis=1) - judges) / (judges * (judges - 1))
+    by_chance = float(((table.sum(axis=0) / table.sum()) ** 2).sum())
+    return 1.0 if by_chance == 1 else (float(agreed.mean()) - by_chance) / (1 - by_chance)
