@@ -395,3 +395,24 @@ def test_preview_tells_the_mapping_and_writes_nothing(stage: Stage, tmp_path: Pa
     assert "question=question" in text
     assert "第0条规定说的是什么？" in text
     assert not stage.store.home.exists()
+
+
+def test_held_topics_are_nowhere_in_training(stage: Stage, tmp_path: Path) -> None:
+    """Also where a near-equal question stands under another topic."""
+    lines = [f"question {n} about {n % 8}?,answer {n * 7},topic {n % 8}" for n in range(160)]
+    lines += [f"Question {n} about {n % 8}？,another {n},topic other" for n in range(16)]
+    file = tmp_path / "topics.csv"
+    file.write_text("\n".join(["question,answer,topic", *lines]), encoding="utf-8")
+    options = {"split": {"topics": 0.2, "test": 0.1}, "checks": {"contradictions": "all"}}
+    dataset = stage(file, **options)
+    rows = stage.rows(dataset)
+    topics = {split: {row.slice for row in found} for split, found in rows.items()}
+    held = topics["test"] - topics["train"]
+    assert held
+    assert not held & topics["dev"]
+    assert sum(row.slice in held for row in rows["test"]) >= 20 * len(held - {"topic other"})
+    groups = {split: {row.group for row in found} for split, found in rows.items()}
+    assert not groups["test"] & (groups["train"] | groups["dev"])
+    assert dataset.config["split"]["topics"] == 0.2
+    with pytest.raises(DataError, match="rows name 0 topics"):
+        stage(write_csv(tmp_path / "plain.csv", forum()), split={"topics": 0.2})

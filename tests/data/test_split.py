@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from tunewright.config.data import SplitConfig
-from tunewright.data.split import assign
+from tunewright.core.errors import DataError
+from tunewright.data.split import assign, held_topics
 
 GROUPS = [f"group {number}" for number in range(4000)]
 
@@ -53,3 +54,15 @@ def test_every_class_is_measured_where_it_has_enough_groups() -> None:
     assert counts["rare", "dev"] >= 1
     assert counts["common", "test"] >= 1
     assert sum(counts["once", split] for split in ("train", "dev", "test")) == 5
+
+
+def test_topics_are_held_back_whole_and_by_their_own_names() -> None:
+    names = [f"topic {n}" for n in range(200)]
+    held = held_topics(names, SplitConfig(topics=0.1))
+    assert 10 <= len(held) <= 32
+    assert held_topics([*names, "another"], SplitConfig(topics=0.1)) >= held
+    assert held_topics(names, SplitConfig(topics=0.1, seed=1)) != held
+    assert len(held_topics(names[:3], SplitConfig(topics=0.001))) == 1
+    assert held_topics(names, SplitConfig()) == frozenset()
+    with pytest.raises(DataError, match="rows name 2 topics"):
+        held_topics(["a", "b", "a"], SplitConfig(topics=0.1))

@@ -18,6 +18,8 @@ class SplitConfig(StageConfig):
     """Share of groups locked away for evaluation; 0 when test files are named."""
     seed: int = Field(default=0, ge=0)
     """Changes which groups go where; the same seed gives the same split."""
+    topics: float = Field(default=0, ge=0, le=0.5)
+    """Share of topics (values of the slice column) held back whole, as test questions."""
     named: Literal["test", "dev"] = "test"
     """Split that the rows of test files form; dev watches the run, as OpenAI's validation_file."""
 

@@ -32,7 +32,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("labeltext", "labelname", "label", "标签", "sentiment", "情感", "情感倾向", "intent"),
         *("意图", "class", "classname", "category", "类别", "分类", "类目"),
     ),
-    "slice": ("kind", "slice", "category", "类别", "分类"),
+    "slice": ("kind", "slice", "category", "类别", "分类", "topic", "话题", "领域", "所属领域"),
     "group": (
         *("group", "groupid", "clusterid", "situation", "分组", "组号", "分组编号", "情形编号"),
     ),

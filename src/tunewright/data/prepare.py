@@ -30,7 +30,7 @@ from tunewright.data.pipeline import Choose, as_recommended, run_checks
 from tunewright.data.records import Draft
 from tunewright.data.report import Prepared, build_report, render_html
 from tunewright.data.sources import display_names
-from tunewright.data.split import assign
+from tunewright.data.split import assign, held_topics
 from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.rendering import Renderer
 
@@ -180,6 +180,9 @@ def _split(
     labels = {draft.group: draft.label for draft, _ in train if draft.label is not None}
     groups = (draft.group for draft, _ in train)
     chosen = assign(groups, config.split, not config.test_files, labels)
+    topics = held_topics((draft.slice for draft, _ in train if draft.slice), config.split)
+    # Whole groups go: a near-equal question under another topic would give the answer away.
+    chosen |= {draft.group: "test" for draft, _ in train if draft.slice in topics}
     splits: dict[Split, list[Draft]] = {split: [] for split in SPLITS}
     for draft, _ in train:
         splits[chosen[draft.group]].append(draft)

@@ -8,8 +8,11 @@ from hashlib import blake2b
 import numpy as np
 
 from tunewright.config.data import SplitConfig
+from tunewright.core.errors import DataError
 from tunewright.core.messages import Split
 
+FEWEST_TOPICS = 3
+"""Below this many topics none is held back whole."""
 MIN_GROUPS = 10
 """Fewer distinct questions than this are all learned from: nothing can be measured on them."""
 
@@ -47,6 +50,28 @@ def assign(
         for split, share in held:
             _ensure(result, place, members, split, share)
     return result
+
+
+def held_topics(topics: Iterable[str], config: SplitConfig) -> frozenset[str]:
+    """The topics of which nothing is learned, at least one where any share is asked for.
+
+    Each is chosen by a hash of its own name and the seed, as groups are.
+
+    Raises:
+        DataError: fewer than three topics, so that none can be spared.
+    """
+    if not config.topics:
+        return frozenset()
+    place = _places((f"topic {name}" for name in dict.fromkeys(topics)), config.seed)
+    if len(place) < FEWEST_TOPICS:
+        raise DataError(
+            f"option 'split.topics': rows name {len(place)} topics; holding one back takes at "
+            f"least {FEWEST_TOPICS}",
+            "Name the column that holds each row's topic: --map slice=COLUMN",
+        )
+    lowest = min(place, key=place.__getitem__)
+    held = {name for name, value in place.items() if value < config.topics} | {lowest}
+    return frozenset(name.removeprefix("topic ") for name in held)
 
 
 def _strata(place: Mapping[str, float], labels: Mapping[str, str]) -> list[list[str]]:

@@ -206,7 +206,7 @@ def sets_of(
     config: EvaluateConfig,
     test: Sequence[Question],
     train: Sequence[Row],
-    labels: Sequence[str],
+    dataset: Dataset,
     first: Responder,
 ) -> Sets:
     """Everything that is asked; ``first`` may bring a general probe of its own."""
@@ -216,8 +216,14 @@ def sets_of(
         read_probe(probe) if config.general else (),
         _seen_questions(train, config.probes.seen, config.seed),
         read_safety() if config.probes.safety else (),
-        tiers(test, train, labels),
+        tiers(test, train, dataset.labels, _by_topic(dataset)),
     )
+
+
+def _by_topic(dataset: Dataset) -> bool:
+    """Whether some topics were held back whole when it was prepared."""
+    split = dataset.config.get("split")
+    return isinstance(split, dict) and bool(split.get("topics"))
 
 
 def _seen_questions(train: Sequence[Row], count: int, seed: int) -> list[Question]:

@@ -144,7 +144,7 @@ def _questioning(
     origins = [origin_of(store, responder) for responder in responders]
     train = read_rows(store.folder(Dataset, dataset.id), "train")
     sets = replace(
-        sets_of(config, test, train, dataset.labels, responders[0]),
+        sets_of(config, test, train, dataset, responders[0]),
         benchmarks=benchmarks_for(config.benchmarks, responders, config.max_new_tokens),
     )
     return Questioning(config, store, dataset, responders, origins, weights, sets, listen)

@@ -29,13 +29,23 @@ _TELLING = 6
 
 
 def tiers(
-    questions: Sequence[Question], train: Sequence[Row], labels: Collection[str]
+    questions: Sequence[Question],
+    train: Sequence[Row],
+    labels: Collection[str],
+    by_topic: bool = False,
 ) -> list[Tier]:
     """The tier of every question.
 
     What its slice is called decides. Elsewhere a question whose answer, if it is long enough to be
     nobody else's, is the answer to a training row asks for the same thing in another wording;
-    every other question is new. Classes are answers to many rows, so with labels all are new.
+    every other question is new, and of a new topic where slices are topics and no training row
+    is of that one. Classes are answers to many rows, so with labels none is another wording.
+
+    Args:
+        questions: the test questions.
+        train: the training rows.
+        labels: the classes, if rows have some.
+        by_topic: whether slices are topics, some of which were held back whole.
     """
     answers = (
         set()
@@ -46,7 +56,13 @@ def tiers(
             if len(pieces(row.conversation.answer or "")) >= _TELLING
         }
     )
-    return [_named(question) or _by_answer(question, answers) for question in questions]
+    met = {row.slice for row in train if row.origin == "own"}
+    return [
+        _named(question)
+        or _by_answer(question, answers)
+        or ("topic" if by_topic and question.slice and question.slice not in met else "question")
+        for question in questions
+    ]
 
 
 def _named(question: Question) -> Tier | None:
@@ -54,5 +70,5 @@ def _named(question: Question) -> Tier | None:
     return next((tier for tier in TIERS if name in SLICES[tier]), None)
 
 
-def _by_answer(question: Question, answers: Collection[str]) -> Tier:
-    return "paraphrase" if normalise(question.reference) in answers else "question"
+def _by_answer(question: Question, answers: Collection[str]) -> Tier | None:
+    return "paraphrase" if normalise(question.reference) in answers else None

@@ -126,6 +126,18 @@ def test_tiers_by_slice_and_by_answer() -> None:
     assert tiers(made[3:], train, ("Yes.",)) == ["question"] * 3
 
 
+def test_topics_that_were_held_back_are_new() -> None:
+    train = [row("How long?", "Three months at most, in writing.")]
+    train[0] = train[0].model_copy(update={"slice": "labour"})
+    asked = [("labour", "Seven days."), ("tenancy", "A month, as agreed."), (None, "A year.")]
+    made = [
+        Question(str(n), conversation(("user", "?")), answer, name, str(n))
+        for n, (name, answer) in enumerate(asked)
+    ]
+    assert tiers(made, train, (), by_topic=True) == ["question", "topic", "question"]
+    assert tiers(made, train, ()) == ["question"] * 3
+
+
 # Contamination ---------------------------------------------------------------------------------
 
 
