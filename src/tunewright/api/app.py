@@ -18,6 +18,8 @@ from tunewright import __version__
 from tunewright.api import (
     background,
     batches,
+    blind,
+    deployments,
     errors,
     files,
     fine_tuning,
@@ -34,8 +36,10 @@ from tunewright.api.books import Books
 from tunewright.api.boundary import Boundary
 from tunewright.api.job_requests import CreateJobRequest
 from tunewright.api.keys import KeyRing, read_keys
+from tunewright.api.limits import DeploymentLimits
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
+from tunewright.deployment.deployments import Deployments
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.text_protocol import (
@@ -57,7 +61,9 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.gateway = Gateway(store, config)
+        gateway = app.state.gateway = Gateway(store, config)
+        app.state.deployments = Deployments(store, config, gateway, books.metrics)
+        await app.state.deployments.start()
         app.state.dispatcher.start()
         async with books.kept():
             try:
@@ -65,7 +71,8 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
                     yield
             finally:
                 await asyncio.to_thread(app.state.dispatcher.stop)
-                await app.state.gateway.close()
+                await app.state.deployments.close()
+                await gateway.close()
 
     # The built-in pages load scripts from elsewhere and their routes know no key.
     app = FastAPI(
@@ -80,6 +87,8 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     app.state.store, app.state.config = store, config
     app.state.dispatcher = Dispatcher(store, config.jobs)
     books = app.state.books = Books(store, config, lambda: _engines(app))
+    books.metrics.switches = lambda: _switches(app)
+    app.state.deployment_limits = DeploymentLimits()
     access = app.state.access = Access(
         KeyRing(store, file_keys), books.limits, always=config.require_keys, never=config.open
     )
@@ -88,6 +97,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
     for part in _PARTS:
         app.include_router(part.router)
     app.include_router(openai.tokens)
+    app.include_router(blind.router)
 
     async def schema() -> JSONResponse:
         """This document."""
@@ -104,7 +114,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 
 
 _PARTS = (
-    *(openai, stored_completions, batches, moderations),
+    *(openai, stored_completions, batches, moderations, deployments),
     *(files, uploads, fine_tuning, graders, permissions, operations),
 )
 # Bodies that routes parse themselves, once the key is checked.
@@ -114,6 +124,11 @@ _BODIES: tuple[type[BaseModel], ...] = (
     EmbeddingRequest,
     TokenizeRequest,
     CreateJobRequest,
+    deployments.CreateDeploymentRequest,
+    deployments.ChangeDeploymentRequest,
+    deployments.SwitchDeploymentRequest,
+    deployments.CanaryRequest,
+    deployments.RollbackDeploymentRequest,
     graders.RunGraderRequest,
     graders.ValidateGraderRequest,
     permissions.CreatePermissionRequest,
@@ -128,6 +143,12 @@ def _engines(app: FastAPI) -> list[EngineState]:
     """How the engines stand; none before the server takes requests."""
     gateway: Gateway | None = getattr(app.state, "gateway", None)
     return [] if gateway is None else gateway.engines()
+
+
+def _switches(app: FastAPI) -> dict[str, bool]:
+    """Whether each deployment is on; none before the server takes requests."""
+    running: Deployments | None = getattr(app.state, "deployments", None)
+    return {} if running is None else {live.name: live.record.on for live in running.all()}
 
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How much each key may ask for: requests and tokens in any minute, and requests at a time.
+"""How much each key or deployment may ask for: requests and tokens in any minute, and at a time.
 
 What was used is kept for one minute in slots of a tenth of a second, so that in no minute more is
 let through than the limit; a bucket that starts full would let through twice as much in its first.
@@ -23,6 +23,8 @@ _BYTES_PER_TOKEN = 4
 _NOT_ASCII = bytes(range(128, 256))
 # The longest wait that OpenAI's client obeys is 120 seconds.
 _LONGEST_WAIT = 120
+
+_NO_LIMITS = LimitsConfig()
 
 Kind = Literal["requests", "tokens"]
 _KINDS: tuple[Kind, Kind] = ("requests", "tokens")
@@ -109,15 +111,20 @@ def _end(slot: int) -> float:
 
 
 class Allowance:
-    """The limits of one key, and where it stands.
+    """The limits of one key or deployment, and where it stands.
+
+    Args:
+        clock: seconds that never go back.
+        whose: in refusals.
 
     Attributes:
         running: its requests at the moment.
         changes: grows whenever something is used.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], whose: str = "this key") -> None:
         self._clock = clock
+        self._whose = whose
         self._windows: dict[Kind, Window] = {}
         self._concurrency: int | None = None
         self.running = 0
@@ -143,7 +150,7 @@ class Allowance:
             RequestError: 429 when the limit of requests is reached; nothing is counted.
         """
         if self._concurrency is not None and self.running >= self._concurrency:
-            raise _refused("requests", f"{self._concurrency} at a time", 1)
+            raise self._refused("requests", f"{self._concurrency} at a time", 1)
         self._take("requests", 1)
         self.running += 1
 
@@ -189,7 +196,27 @@ class Allowance:
         if wait == 0:
             self.changes += 1
             return window.take(amount, now)
-        raise _refused(kind, f"{window.limit} per minute", wait, amount)
+        raise self._refused(kind, f"{window.limit} per minute", wait, amount)
+
+    def _refused(self, kind: Kind, limit: str, wait: float, amount: int = 1) -> RequestError:
+        if wait == math.inf:
+            return RequestError(
+                429,
+                f"this request takes about {amount} {kind}, more than {self._whose}'s limit of"
+                f" {limit}; no waiting helps: send less",
+                code="rate_limit_exceeded",
+                kind=kind,
+                should_retry=False,
+            )
+        seconds = min(_LONGEST_WAIT, max(1, math.ceil(wait)))
+        what = f"{limit} {kind}" if kind == "tokens" else f"requests, {limit},"
+        return RequestError(
+            429,
+            f"{self._whose}'s limit of {what} is reached; try again in {seconds} s",
+            code="rate_limit_exceeded",
+            kind=kind,
+            retry_after=seconds,
+        )
 
     # Across restarts ----------------------------------------------------------------------------
 
@@ -252,26 +279,24 @@ class Limits:
         return {key: self._allowances[key].minute(self._offset) for key in keys}
 
 
-def _refused(kind: Kind, limit: str, wait: float, amount: int = 1) -> RequestError:
-    if wait == math.inf:
-        return RequestError(
-            429,
-            f"this request takes about {amount} {kind}, more than this key's limit of {limit};"
-            " no waiting helps: send less",
-            code="rate_limit_exceeded",
-            kind=kind,
-            should_retry=False,
-        )
-    seconds = min(_LONGEST_WAIT, max(1, math.ceil(wait)))
-    return RequestError(
-        429,
-        f"this key's limit of {limit} {kind} is reached; try again in {seconds} s"
-        if kind == "tokens"
-        else f"this key's limit of requests, {limit}, is reached; try again in {seconds} s",
-        code="rate_limit_exceeded",
-        kind=kind,
-        retry_after=seconds,
-    )
+class DeploymentLimits:
+    """The allowances of deployments, which all their clients share."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._allowances: dict[str, tuple[LimitsConfig, Allowance]] = {}
+
+    def of(self, deployment: str, name: str, limits: LimitsConfig) -> Allowance | None:
+        """The allowance of a deployment by its id, within its limits now; None without limits."""
+        if limits == _NO_LIMITS:
+            self._allowances.pop(deployment, None)
+            return None
+        known = self._allowances.get(deployment)
+        if known is None or known[0] is not limits:
+            allowance = known[1] if known else Allowance(self._clock, f"deployment {name!r}")
+            allowance.set(limits)
+            known = self._allowances[deployment] = (limits, allowance)
+        return known[1]
 
 
 def _spelled(seconds: float) -> str:

@@ -26,6 +26,26 @@ UNKNOWN = "unknown"
 
 
 @dataclass(eq=False)
+class _Share:
+    """What one request takes of one allowance."""
+
+    allowance: Allowance
+    slot: int | None = None
+    reserved: int = 0
+
+    def reserve(self, tokens: int) -> None:
+        """Set tokens aside."""
+        self.slot = self.allowance.reserve(tokens)
+        self.reserved = tokens
+
+    def settle(self, used: int, ended: bool) -> None:
+        """Replace what was set aside by what was used so far, once it is more or the end."""
+        if ended or used > self.reserved:
+            self.allowance.correct(self.slot, self.reserved, used)
+            self.reserved = used
+
+
+@dataclass(eq=False)
 class Meter:
     """What is known of one request by now.
 
@@ -47,7 +67,6 @@ class Meter:
     id: str = field(default_factory=lambda: f"req_{secrets.token_hex(16)}")
     started: float = field(default_factory=time.perf_counter)
     caller: Caller | None = None
-    allowance: Allowance | None = None
     model: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -57,11 +76,11 @@ class Meter:
     exhausted: str | None = None
     broken: bool = False
     prompt: Any = None
-    _entered: bool = False
+    # Whom the request counts against, and whom of them it has entered.
+    _limits: list[_Share] = field(default_factory=list)
+    _shares: list[_Share] = field(default_factory=list)
     _estimated: bool = True
     _estimate: int = 0
-    _reserved: int = 0
-    _slot: int | None = None
     _billed: Sums = field(default_factory=Sums)
 
     # Limits -------------------------------------------------------------------------------------
@@ -72,9 +91,19 @@ class Meter:
         Raises:
             RequestError: 429.
         """
-        self.caller, self.allowance = caller, allowance
+        self.caller = caller
+        self.join(allowance)
+
+    def join(self, allowance: Allowance) -> None:
+        """Count the request against some limits.
+
+        Raises:
+            RequestError: 429.
+        """
+        share = _Share(allowance)
+        self._limits.append(share)
         allowance.enter()
-        self._entered = True
+        self._shares.append(share)
 
     def reserve(self, body: bytes) -> None:
         """Set aside what the tokens of this request's body may take.
@@ -82,28 +111,29 @@ class Meter:
         Raises:
             RequestError: 429.
         """
-        estimate = estimate_tokens(body)
-        if self.allowance is not None:
-            self._slot = self.allowance.reserve(estimate)
-        self._reserved = self._estimate = estimate
+        self._estimate = estimate_tokens(body)
+        for share in self._shares:
+            share.reserve(self._estimate)
 
     def headers(self) -> dict[str, str]:
-        """Where the caller stands."""
-        return {} if self.allowance is None else self.allowance.headers()
+        """Where the caller stands; a deployment's limits are told where a key has none."""
+        return {
+            k: v for share in reversed(self._limits) for k, v in share.allowance.headers().items()
+        }
 
     def leave(self) -> None:
         """The answer has ended, or never came."""
-        if self.allowance is not None and self._entered:
-            self._entered = False
-            self.allowance.leave()
-            self.settle(ended=True)
+        shares, self._shares = self._shares, []
+        used = self.prompt_tokens + self.completion_tokens
+        for share in shares:
+            share.allowance.leave()
+            share.settle(used, ended=True)
 
     def settle(self, ended: bool = False) -> None:
         """Replace what was set aside by what was used so far, once it is more or the end."""
         used = self.prompt_tokens + self.completion_tokens
-        if self.allowance is not None and (ended or used > self._reserved):
-            self.allowance.correct(self._slot, self._reserved, used)
-            self._reserved = used
+        for share in self._shares:
+            share.settle(used, ended)
 
     # What an answer takes -----------------------------------------------------------------------
 

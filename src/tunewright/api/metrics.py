@@ -6,7 +6,7 @@ No text of a request and no key is among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -65,10 +65,23 @@ class Metrics:
             "tunewright_inter_token_seconds", "Between two pieces of a streamed answer.",
             ["model"], buckets=_TOKEN_SECONDS, registry=registry,
         )  # fmt: skip
+        self.fallbacks = Counter(
+            "tunewright_fallbacks",
+            "Models of a deployment that were passed over, by why they could not answer.",
+            ["deployment", "reason"],
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "tunewright_in_flight_requests", "Requests in hand at the moment.", registry=registry
         )
         registry.register(_Engines(engines))
+        self.switches: Callable[[], Mapping[str, bool]] = dict
+        """Tells whether each deployment is on, whenever metrics are read."""
+        registry.register(_Deployments(lambda: self.switches()))
+
+    def passed_over(self, deployment: str, why: str) -> None:
+        """A model could not answer, and the next in its deployment's chain was asked."""
+        self.fallbacks.labels(self.model(deployment), why).inc()
 
     def model(self, name: str) -> str:
         """The label for a model; beyond a number of models, one for all others."""
@@ -104,3 +117,20 @@ class _Engines(Collector):
             held.add_metric([state.base], float(state.held))
             starts.add_metric([state.base], float(max(0, state.starts - 1)))
         return (up, held, starts)
+
+
+class _Deployments(Collector):
+    """What is asked of the deployments when metrics are read."""
+
+    def __init__(self, states: Callable[[], Mapping[str, bool]]) -> None:
+        self._states = states
+
+    def collect(self) -> Iterable[Metric]:
+        """One sample per deployment."""
+        on = GaugeMetricFamily(
+            "tunewright_deployment_on", "Whether a deployment is switched on.",
+            labels=["deployment"],
+        )  # fmt: skip
+        for name, state in self._states().items():
+            on.add_metric([name], float(state))
+        return (on,)

@@ -10,13 +10,17 @@ from fastapi.responses import JSONResponse, Response
 
 from tunewright.api.access import Caller, authenticate, gateway_of
 from tunewright.api.body import read_body
+from tunewright.api.limits import DeploymentLimits
 from tunewright.api.metering import UNKNOWN, Meter, meter_of
 from tunewright.api.resources import ConfigOf, StoreOf
 from tunewright.api.stored_completions import Keeping, keeping
 from tunewright.deployment.bodies import Body, Reporting
 from tunewright.deployment.catalog import Target
+from tunewright.deployment.deployments import Deployments
 from tunewright.deployment.gateway import Gateway
+from tunewright.deployment.live import Live
 from tunewright.deployment.protocol import ChatRequest
+from tunewright.deployment.routing import Route, Routes
 from tunewright.deployment.streaming import EventStream, unless_gone
 from tunewright.deployment.text_protocol import (
     CompletionRequest,
@@ -38,16 +42,34 @@ def _body(schema: type[Body]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def deployments_of(request: Request) -> Deployments:
+    """The application's deployments."""
+    deployments: Deployments = request.app.state.deployments
+    return deployments
+
+
+DeploymentsOf = Annotated[Deployments, Depends(deployments_of)]
+
+
 @router.get("/models", summary="List the models that are served")
-async def list_models(gateway: GatewayOf, caller: CallerOf) -> dict[str, Any]:
-    """Tuned models, newest first, then bases."""
-    targets = await gateway.targets(caller.project)
-    return {"object": "list", "data": [_model(target) for target in targets]}
+async def list_models(
+    gateway: GatewayOf, deployments: DeploymentsOf, caller: CallerOf
+) -> dict[str, Any]:
+    """Deployments and tuned models, newest first, then bases."""
+    models = {live.name: _deployed(live) for live in deployments.all(caller.project)}
+    for target in await gateway.targets(caller.project):
+        models.setdefault(target.name, _model(target))
+    return {"object": "list", "data": list(models.values())}
 
 
 @router.get("/models/{model:path}", summary="One model")
-async def retrieve_model(model: str, gateway: GatewayOf, caller: CallerOf) -> dict[str, Any]:
-    """By public name or by id; names may hold slashes."""
+async def retrieve_model(
+    model: str, gateway: GatewayOf, deployments: DeploymentsOf, caller: CallerOf
+) -> dict[str, Any]:
+    """By public name or by id; names may hold slashes. A deployment's tells whether it is on."""
+    live = deployments.get(model, caller.project)
+    if live is not None:
+        return _deployed(live)
     return _model(await gateway.find(model, caller.project))
 
 
@@ -134,32 +156,57 @@ class _Asked:
 
     async def answer(self, asked: Body, raw: bytes, reporting: Reporting | None = None) -> Response:
         """The reply: streamed where ``reporting`` says which chunks carry token counts."""
-        target = await _find(self.gateway, self.caller, self.meter, asked.model)
+        route = await self._find(asked.model)
+        identity = _identity(asked, self.caller)
         self.meter.reserve(raw)
         if reporting is not None:
-            reply = await unless_gone(self.request, self.gateway.stream(target, asked))
+            reply = await unless_gone(self.request, route.stream(asked, identity))
             if reply is None:
                 return _nobody()
             events = reply.events() if self.keeper is None else self.keeper.watch(reply.events())
             events = self.meter.watch(events, reporting)
-            return EventStream(events, reply.close, _served_by(target))
-        body = await unless_gone(self.request, self.gateway.complete(target, asked))
-        if body is None:
+            return EventStream(events, reply.close, reply.headers)
+        whole = await unless_gone(self.request, route.complete(asked, identity))
+        if whole is None:
             self.meter.asked()
             return _nobody()
-        self.meter.counted(body.get("usage"))
+        self.meter.counted(whole.body.get("usage"))
         self.meter.settle(ended=True)
-        if self.keeper is not None:
-            body = await self.keeper.whole(body)
-        return JSONResponse(body, headers=_served_by(target))
+        body = whole.body if self.keeper is None else await self.keeper.whole(whole.body)
+        return JSONResponse(body, headers=dict(whole.headers))
+
+    async def _find(self, name: str) -> Route:
+        """Who is to answer; what is not there goes by one name in the books."""
+        self.meter.model = UNKNOWN
+        state = self.request.app.state
+        route = await Routes(self.gateway, state.deployments).find(name, self.caller.project)
+        self.meter.model = route.name
+        if route.live is not None:
+            limits: DeploymentLimits = state.deployment_limits
+            record, config = route.live.record, route.live.config
+            allowance = limits.of(record.id, record.name, config.limits)
+            if allowance is not None:
+                self.meter.join(allowance)
+        return route
 
 
-async def _find(gateway: Gateway, caller: Caller, meter: Meter, name: str) -> Target:
-    """Who is to answer; what is not there goes by one name in the books."""
-    meter.model = UNKNOWN
-    target = await gateway.find(name, caller.project)
-    meter.model = target.name
-    return target
+def _identity(asked: Body, caller: Caller) -> str | None:
+    """Who asks, as closely as the request tells."""
+    for field in ("safety_identifier", "user"):
+        value = getattr(asked, field, None)
+        if value:
+            return f"{caller.project}\0{field}\0{value}"
+    return caller.key
+
+
+def _deployed(live: Live) -> dict[str, Any]:
+    return {
+        "id": live.name,
+        "object": "model",
+        "created": int(live.record.created),
+        "owned_by": "tunewright",
+        "deployment": {"id": live.record.id, "on": live.record.on},
+    }
 
 
 def _model(target: Target) -> dict[str, Any]:
@@ -169,11 +216,6 @@ def _model(target: Target) -> dict[str, Any]:
         "created": target.created,
         "owned_by": "tunewright",
     }
-
-
-def _served_by(target: Target) -> dict[str, str]:
-    # Header values are latin-1; a base's folder may be named in any script.
-    return {"x-tunewright-served-by": target.id.encode("ascii", "backslashreplace").decode()}
 
 
 def _nobody() -> Response:

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 OPEN_PATHS = ("/health", "/ready")
 """For probes, which carry no key."""
+LINK_PATHS = ("/blind",)
+"""Pages for people who carry no key either: a secret in their links opens them."""
 
 _ANY = "*"
 # (method, beginning of the route's path in whole segments, scope); the first that fits counts.
@@ -21,6 +23,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (_ANY, "/v1/files", "files"),
     (_ANY, "/v1/uploads", "files"),
     (_ANY, "/v1/fine_tuning", "fine_tuning"),
+    (_ANY, "/v1/deployments", "admin"),
     ("GET", "/metrics", "metrics"),
     ("GET", "/tunewright/v1/usage", "admin"),
     ("GET", "/openapi.json", "models.read"),

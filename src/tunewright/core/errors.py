@@ -65,6 +65,10 @@ class EndpointError(TunewrightError):
     """A model's API elsewhere that refused us or gave no answers; what it did answer is kept."""
 
 
+class EvidenceError(TunewrightError):
+    """A tuned model that no evaluation speaks for; it is not deployed."""
+
+
 class Interrupted(TunewrightError):  # noqa: N818 - it is no fault
     """The user asked a stage to stop; its state is saved and the hint says how to go on."""
 

@@ -106,11 +106,26 @@ def _completions_and_results(connection: Connection) -> None:
     )
 
 
+def _deployment_revisions(connection: Connection) -> None:
+    """Every change of every deployment, those that are gone included."""
+    connection.execute(
+        text(
+            "CREATE TABLE deployment_revisions (sequence INTEGER PRIMARY KEY AUTOINCREMENT,"
+            " deployment VARCHAR(64) NOT NULL, name VARCHAR(255) NOT NULL,"
+            " number INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (deployment, number))"
+        )
+    )
+    connection.execute(
+        text("CREATE INDEX deployment_revisions_by_name ON deployment_revisions (name, sequence)")
+    )
+
+
 STEPS: tuple[Step, ...] = (
     _first_tables,
     _projects_and_queue,
     _keys_and_usage,
     _completions_and_results,
+    _deployment_revisions,
 )
 
 

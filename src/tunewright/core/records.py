@@ -311,8 +311,42 @@ class ApiKey(Record):
     """Unix time since when it opens nothing, or None."""
 
 
+class Deployment(Record):
+    """A public name and what answers under it, as its latest revision says.
+
+    Every revision is kept in a table of its own, see ``core.deployments``.
+    """
+
+    kind: ClassVar[str] = "deployment"
+    prefix: ClassVar[str] = "dep"
+    folder: ClassVar[str] = "deployments"
+
+    name: str
+    """What clients ask for."""
+    settings: dict[str, Any]
+    """As ``DeployConfig`` holds them; tuned models go by their ids."""
+    evidence: dict[str, dict[str, str | None]] = Field(default_factory=dict)
+    """``{id of a tuned model: {evaluation: id, override: reason}}``: why it may be served."""
+    on: bool = True
+    """Whether it answers."""
+    off_by: Literal["person", "health"] | None = None
+    """Who switched it off; what the health rule did, it undoes."""
+    revision: int = 1
+    change: str
+    """What this revision changed: created, changed, on, off, promoted, rolled back, …"""
+    by: str
+    """Who: ``cli:<user>``, ``key:<id>``, or the rule."""
+    reason: str | None = None
+    changed: float = Field(default_factory=time.time)
+    """Unix time of this revision."""
+
+    def parents(self) -> tuple[str, ...]:
+        known = (entry.get("evaluation") for entry in self.evidence.values())
+        return tuple(dict.fromkeys((*self.evidence, *(one for one in known if one))))
+
+
 RECORDS: tuple[type[Record], ...] = (
     *(Dataset, Run, Model, Evaluation),
     *(File, Upload, FineTuningJob, Batch, CheckpointPermission),
-    ApiKey,
+    *(ApiKey, Deployment),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunewright.config.serving import ServeConfig
+from tunewright.core.errors import NotFoundError
 from tunewright.core.records import CheckpointPermission, Model
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
@@ -14,6 +15,8 @@ from tunewright.model.references import foundation_name
 from tunewright.model.tuners.files import head_file, replaces_weights
 
 BUNDLED_BASE = "nano"
+UPSTREAM = "upstream:"
+"""How a reference to a configured server begins; its name follows, and maybe ``/MODEL``."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,38 @@ def public_base_name(base: str) -> str:
     """A folder is served under its own name, so that paths of this machine stay private."""
     is_folder = base.startswith(("/", ".", "~")) or Path(base).is_dir()
     return Path(base).expanduser().resolve().name if is_folder else base
+
+
+def reference_target(store: Store, config: ServeConfig, reference: str) -> Target:
+    """What one of a deployment's references stands for on this server.
+
+    Args:
+        reference: a tuned model's id, a base, or ``upstream:NAME`` with or without ``/MODEL``.
+
+    Raises:
+        NotFoundError: the model is gone, or no such server is configured.
+    """
+    if reference.startswith(UPSTREAM):
+        return _upstream_target(config, reference)
+    model = store.by_id(Model, reference)
+    if model is not None:
+        return _placed(_tuned(store, model), config)
+    if reference.startswith(f"{Model.prefix}{Model.joint}"):
+        raise NotFoundError(f"the tuned model {reference} is gone")
+    name = public_base_name(reference)
+    return _placed(Target(name, name, reference), config)
+
+
+def _upstream_target(config: ServeConfig, reference: str) -> Target:
+    server, _, model = reference.removeprefix(UPSTREAM).partition("/")
+    upstream = config.upstreams.get(server)
+    if upstream is None:
+        known = ", ".join(config.upstreams) or "none"
+        raise NotFoundError(f"no upstream {server!r} is configured; configured: {known}")
+    name = model or upstream.models[0]
+    if name not in upstream.models:
+        raise NotFoundError(f"upstream {server!r} has no model {name!r}; it has {upstream.models}")
+    return Target(name, name, server, server=server, known_as=name)
 
 
 def find_target(store: Store, config: ServeConfig, name: str, project: str | None = None) -> Target:

@@ -19,7 +19,7 @@ from tunewright.deployment.process import EngineOrder
 from tunewright.deployment.remote import RemoteOrder
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.streaming import DONE
-from tunewright.deployment.upstream import EngineState, Order, Upstream
+from tunewright.deployment.upstream import EngineState, Order, Readiness, Upstream
 
 
 class Gateway:
@@ -57,7 +57,7 @@ class Gateway:
                 exchange = await self._send(target, request, stack)
                 body: dict[str, Any] = _object(await exchange.response.whole())
         except (TimeoutError, ChannelError) as error:
-            raise _failure(target, error) from error
+            raise failure(target, error) from error
         return {**body, "model": target.name} if "model" in body else body
 
     async def stream(self, target: Target, request: Body) -> ReplyStream:
@@ -72,7 +72,16 @@ class Gateway:
                 exchange = await self._send(target, request, stack)
                 return ReplyStream(exchange, deadline, stack.pop_all())
         except (TimeoutError, ChannelError) as error:
-            raise _failure(target, error) from error
+            raise failure(target, error) from error
+
+    async def readiness(self, target: Target) -> Readiness:
+        """Whether ``target`` could be asked now; an engine that does not run is started."""
+        return await self._upstream(target).readiness()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that one request may take."""
+        return self._config.timeout
 
     async def close(self) -> None:
         """Stop every engine."""
@@ -154,9 +163,9 @@ class ReplyStream:
                     chunk = _object(event)
                     yield {**chunk, "model": self.target.name} if "choices" in chunk else chunk
         except ChannelError as error:
-            failure = TimeoutError() if self._late else error
-            self._upstream.note(failure)
-            yield _failure(self.target, failure).body()
+            reason = TimeoutError() if self._late else error
+            self._upstream.note(reason)
+            yield failure(self.target, reason).body()
 
     async def close(self) -> None:
         """Let go of the engine; one that still writes then stops."""
@@ -197,7 +206,8 @@ def _counted(wire: dict[str, Any], on_the_way: bool) -> dict[str, Any]:
     return {**wire, "stream_options": {"include_usage": True, **more}}
 
 
-def _failure(target: Target, error: TimeoutError | ChannelError) -> RequestError:
+def failure(target: Target, error: TimeoutError | ChannelError) -> RequestError:
+    """What a client is told of an engine that was too slow, or broke down."""
     if isinstance(error, TimeoutError):
         return RequestError(504, f"no whole answer from {target.name!r} in time", code="timeout")
     ours = target.server is None

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from tunewright.core.errors import ServingError
 from tunewright.deployment.catalog import Target
@@ -22,6 +22,9 @@ _STEADY_SECONDS = 60.0
 # What kept an engine from starting is not gone at once, as what killed a running one may be.
 _PAUSE_AFTER_START = 5.0
 _log = logging.getLogger(__name__)
+
+Readiness = Literal["ready", "starting", "failing"]
+"""Whether an engine can be asked now, soon, or nobody knows when."""
 
 
 def pause_after(failures: int) -> float:
@@ -186,6 +189,21 @@ class Upstream:
         failing = not up and self._not_before > _now()
         return EngineState(self._order.name, up, failing, self.held, self._starts)
 
+    async def readiness(self) -> Readiness:
+        """How the engine stands; where none runs, one is started, once that may be tried."""
+        if await self._lives() is not None:
+            return "ready"
+        if self._starting is None:
+            self._bury()
+            if self._not_before > _now():
+                return "failing"
+            self._starting = asyncio.create_task(self._start())
+            # A server that runs already is there at once.
+            await asyncio.sleep(0)
+            if self._life is not None:
+                return "ready"
+        return "failing" if self._failures else "starting"
+
     async def prepare(self, target: Target) -> Engine:
         """A live engine that knows ``target``; starts and loads what is missing.
 
@@ -215,12 +233,16 @@ class Upstream:
 
     # Life and death --------------------------------------------------------------------------
 
-    async def _alive(self) -> _Life:
+    async def _lives(self) -> _Life | None:
         if self._life is not None and self._suspect:
             self._suspect = False
             await self._life.engine.dead()
-        if self._life is not None and self._life.engine.alive:
-            return self._life
+        return self._life if self._life is not None and self._life.engine.alive else None
+
+    async def _alive(self) -> _Life:
+        living = await self._lives()
+        if living is not None:
+            return living
         if self._starting is None:
             self._bury()
             wait = self._not_before - _now()

@@ -1,0 +1,289 @@
+"""Our own routes for deployments: list, create, change, switch, canary, rollback, history."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from tunewright.api.access import Caller, authenticate
+from tunewright.api.openai import DeploymentsOf
+from tunewright.api.paging import list_object
+from tunewright.api.resources import CallerOf, ConfigOf, StoreOf, json_body, parse_body
+from tunewright.config.serving import ServeConfig
+from tunewright.core.deployments import (
+    DELETED,
+    Signed,
+    delete_deployment,
+    deployments_of,
+    history,
+    switch,
+)
+from tunewright.core.errors import EvidenceError, InputError, NotFoundError
+from tunewright.core.records import Deployment
+from tunewright.core.store import Store
+from tunewright.deployment.catalog import UPSTREAM, find_target, reference_target
+from tunewright.deployment.deploy import (
+    Naming,
+    Order,
+    deploy,
+    end_canary,
+    promote,
+    roll_back,
+    set_canary,
+    tuned_reference,
+)
+from tunewright.deployment.deployments import Deployments
+from tunewright.deployment.live import Live
+from tunewright.deployment.replies import RequestError
+
+router = APIRouter(prefix="/v1/deployments", dependencies=[Depends(authenticate)])
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+_Reason = Annotated[str | None, Field(max_length=2000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ChangeDeploymentRequest(_Body):
+    """The body of POST /v1/deployments/{name}."""
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """By the names of the options of `tunewright deploy`; others stay as they are."""
+    override: _Reason = None
+    """Why a tuned model may be served that no evaluation speaks for; it is kept."""
+    reason: _Reason = None
+    """Why, for the history."""
+
+
+class CreateDeploymentRequest(ChangeDeploymentRequest):
+    """The body of POST /v1/deployments."""
+
+    name: str = Field(min_length=1, max_length=128)
+    """What clients will ask for."""
+    model: str = Field(min_length=1, max_length=512)
+    """Who answers: a base, a tuned model, or upstream:NAME."""
+
+
+class SwitchDeploymentRequest(_Body):
+    """The body of POST /v1/deployments/{name}/on, /off, /promote; may be empty."""
+
+    reason: _Reason = None
+    """Why, for the history."""
+
+
+class CanaryRequest(SwitchDeploymentRequest):
+    """The body of POST /v1/deployments/{name}/canary."""
+
+    model: str = Field(min_length=1, max_length=512)
+    """The model to try."""
+    percent: float = Field(default=10.0, gt=0, lt=100)
+    """Its share of the requests, in percent."""
+    override: _Reason = None
+    """Why a tuned model may be served that no evaluation speaks for; it is kept."""
+
+
+class RollbackDeploymentRequest(SwitchDeploymentRequest):
+    """The body of POST /v1/deployments/{name}/rollback."""
+
+    revision: int | None = Field(default=None, ge=1)
+    """To which; the latest with other settings where none is named."""
+
+
+class _Act:
+    """Changes the store, and lets the running deployments know at once."""
+
+    def __init__(self, store: StoreOf, deployments: DeploymentsOf) -> None:
+        self._store = store
+        self._deployments: Deployments = deployments
+
+    async def __call__(self, change: Callable[[Store], Deployment]) -> dict[str, Any]:
+        changed = await _told(lambda: change(self._store))
+        await self._deployments.refresh()
+        return _object(changed, self._deployments.get(changed.name))
+
+
+ActOf = Annotated[_Act, Depends(_Act)]
+
+
+@router.get("", summary="List deployments")
+async def list_deployments(store: StoreOf, deployments: DeploymentsOf) -> dict[str, Any]:
+    """Newest first."""
+    found = await asyncio.to_thread(deployments_of, store)
+    return list_object(found, False, lambda one: _object(one, deployments.get(one.name)), None)
+
+
+@router.post("", summary="Deploy a model", openapi_extra=json_body("CreateDeploymentRequest"))
+async def create_deployment(
+    request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
+) -> dict[str, Any]:
+    """Under a new name."""
+    asked = await parse_body(request, CreateDeploymentRequest)
+    values = {**asked.settings, "model": asked.model}
+    order = Order(asked.name, values, _by(caller), asked.reason, asked.override, new=True)
+    return await act(lambda store: deploy(store, order, _naming(config)))
+
+
+@router.get("/{name}", summary="One deployment")
+async def retrieve_deployment(
+    name: str, store: StoreOf, deployments: DeploymentsOf
+) -> dict[str, Any]:
+    """Its settings, why its models may be served, and how it stands."""
+    found = await _told(lambda: store.get(Deployment, name))
+    return _object(found, deployments.get(found.name))
+
+
+@router.post(
+    "/{name}", summary="Change a deployment", openapi_extra=json_body("ChangeDeploymentRequest")
+)
+async def change_deployment(
+    name: str, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
+) -> dict[str, Any]:
+    """What is not named stays; null puts a setting back."""
+    asked = await parse_body(request, ChangeDeploymentRequest)
+    order = Order(name, asked.settings, _by(caller), asked.reason, asked.override, new=False)
+    return await act(lambda store: deploy(store, order, _naming(config)))
+
+
+@router.delete("/{name}", summary="Delete a deployment")
+async def remove_deployment(name: str, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+    """The name leads nowhere from then on; its history stays."""
+    gone = await act(lambda store: delete_deployment(store, name, Signed(_by(caller), DELETED)))
+    return {"id": gone["id"], "object": "deployment", "name": gone["name"], "deleted": True}
+
+
+@router.get("/{name}/revisions", summary="A deployment's history")
+async def list_revisions(name: str, store: StoreOf) -> dict[str, Any]:
+    """Oldest first; also of one that is deleted."""
+    found = await _told(lambda: history(store, name))
+    return list_object(found, False, _object, None)
+
+
+@router.post(
+    "/{name}/on",
+    summary="Switch a deployment on",
+    openapi_extra=json_body("SwitchDeploymentRequest"),
+)
+async def switch_on(name: str, request: Request, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+    """Its model answers."""
+    asked = await _maybe(request, SwitchDeploymentRequest)
+    signed = Signed(_by(caller), "on", asked.reason)
+    return await act(lambda store: switch(store, name, True, signed))
+
+
+@router.post(
+    "/{name}/off",
+    summary="Switch a deployment off",
+    openapi_extra=json_body("SwitchDeploymentRequest"),
+)
+async def switch_off(name: str, request: Request, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+    """Its fixed answer or an error is all that comes, until somebody switches it on."""
+    asked = await _maybe(request, SwitchDeploymentRequest)
+    signed = Signed(_by(caller), "off", asked.reason)
+    return await act(lambda store: switch(store, name, False, signed))
+
+
+@router.post(
+    "/{name}/canary", summary="Try a second model", openapi_extra=json_body("CanaryRequest")
+)
+async def try_canary(
+    name: str, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
+) -> dict[str, Any]:
+    """It gets a share of the requests, and is taken back by itself when it fails more often."""
+    asked = await parse_body(request, CanaryRequest)
+    order = Order(name, {}, _by(caller), asked.reason, asked.override)
+    return await act(
+        lambda store: set_canary(store, order, asked.model, asked.percent, _naming(config))
+    )
+
+
+@router.delete("/{name}/canary", summary="Take a canary back")
+async def stop_canary(name: str, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+    """All requests go to the model again."""
+    signed = Signed(_by(caller), "canary taken back")
+    return await act(lambda store: end_canary(store, name, signed))
+
+
+@router.post(
+    "/{name}/promote",
+    summary="Put the canary in the model's place",
+    openapi_extra=json_body("SwitchDeploymentRequest"),
+)
+async def promote_canary(
+    name: str, request: Request, act: ActOf, caller: CallerOf
+) -> dict[str, Any]:
+    """All requests go to it from then on."""
+    asked = await _maybe(request, SwitchDeploymentRequest)
+    signed = Signed(_by(caller), "promoted", asked.reason)
+    return await act(lambda store: promote(store, name, signed))
+
+
+@router.post(
+    "/{name}/rollback",
+    summary="Serve as an earlier revision did",
+    openapi_extra=json_body("RollbackDeploymentRequest"),
+)
+async def roll_back_deployment(
+    name: str, request: Request, act: ActOf, caller: CallerOf
+) -> dict[str, Any]:
+    """As a new revision; whether it is on stays as it is."""
+    asked = await _maybe(request, RollbackDeploymentRequest)
+    return await act(
+        lambda store: roll_back(store, name, _by(caller), asked.revision, asked.reason)
+    )
+
+
+async def _told(work: Callable[[], T]) -> T:
+    """The result of work on the store, its refusals in OpenAI's shape."""
+    try:
+        return await asyncio.to_thread(work)
+    except NotFoundError as error:
+        raise RequestError(404, str(error), code="not_found") from None
+    except EvidenceError as error:
+        raise RequestError(409, str(error), param="model", code="evaluation_required") from None
+    except InputError as error:
+        raise RequestError(400, str(error), code="invalid_value") from None
+
+
+async def _maybe(request: Request, cls: type[M]) -> M:
+    """The JSON body, which may be left out."""
+    empty = request.headers.get("content-length", "0") == "0"
+    chunked = "transfer-encoding" in request.headers
+    return cls() if empty and not chunked else await parse_body(request, cls)
+
+
+def _naming(config: ServeConfig) -> Naming:
+    """A name of the API means what this server serves, and nothing else of this machine."""
+
+    def name_of(store: Store, name: str) -> str:
+        if name.startswith(UPSTREAM):
+            reference_target(store, config, name)
+            return name
+        tuned = tuned_reference(store, name)
+        if tuned is not None:
+            return tuned
+        target = find_target(store, config, name)
+        served_there = target.server is not None and target.base == target.server
+        return f"{UPSTREAM}{target.server}/{target.known_as}" if served_there else target.base
+
+    return name_of
+
+
+def _by(caller: Caller) -> str:
+    return f"key:{caller.key}" if caller.key else "api"
+
+
+def _object(record: Deployment, live: Live | None = None) -> dict[str, Any]:
+    values = record.model_dump(mode="json", exclude={"version", "project", "created", "changed"})
+    return {
+        **values,
+        "object": "deployment",
+        "created_at": int(record.created),
+        "changed_at": int(record.changed),
+        **({"standing": live.standing()} if live is not None else {}),
+    }
