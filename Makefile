@@ -8,7 +8,7 @@ OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-clients check format lock wheel nano clean
+.PHONY: help demo test test-sdk test-all test-clients check format lock wheel nano clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ demo: $(VENV)/.run ## Spreadsheet to better model on the bundled base, offline, 
 
 test: $(VENV)/.dev ## All tests that CI runs
 	$(PYTEST) -m "not slow"
+
+test-sdk: $(VENV)/.dev ## The tests of OpenAI's own client, fetched, against a live server
+	$(BIN)/python -m tools.sdk_tests
+	$(PYTEST) tests/sdk -s
 
 test-all: $(VENV)/.dev ## Also the slow tests
 	$(PYTEST)
