@@ -25,7 +25,7 @@ from tunewright.api.files import (
 from tunewright.api.multipart import read_form
 from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
-from tunewright.core.files import disk_errors, fsync_folder
+from tunewright.core.files import disk_errors, fsync_folder, make_folder
 from tunewright.core.records import File, Upload
 from tunewright.core.requests import made_before, remember
 from tunewright.core.store import Store
@@ -151,7 +151,7 @@ def _keep_part(store: Store, upload: Upload, spool: Spool) -> str:
     part = f"part_{secrets.token_hex(12)}"
     spool.close()
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         held = sum(path.stat().st_size for path in folder.iterdir())
         if held + spool.size > upload.bytes:
             raise RequestError(

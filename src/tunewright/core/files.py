@@ -73,6 +73,14 @@ def write_json_atomic(path: Path, value: Any) -> None:
     write_text_atomic(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder, and those it lies in, so that their names survive a power cut."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        fsync_folder(folder.parent)
+
+
 def fsync_folder(path: Path) -> None:
     """Make renames inside ``path`` survive a power cut."""
     handle = os.open(path, os.O_RDONLY)

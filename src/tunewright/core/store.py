@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tunewright import __version__
 from tunewright.core.errors import InputError, LeaseLost, NotFoundError, StorageError
-from tunewright.core.files import disk_errors, fsync_folder, fsync_tree
+from tunewright.core.files import disk_errors, fsync_folder, fsync_tree, make_folder
 from tunewright.core.migrations import is_current, migrate
 from tunewright.core.records import RECORDS, Record
 from tunewright.core.settings import Settings, read_settings
@@ -189,7 +189,8 @@ class Store:
         """Make the folder of a record that is written in place, such as a run."""
         folder = self.folder(cls, record_id)
         with disk_errors(folder):
-            folder.mkdir(parents=True)
+            make_folder(folder.parent)
+            folder.mkdir()
             fsync_folder(folder.parent)
         return folder
 
@@ -203,7 +204,7 @@ class Store:
         final = self.folder(cls, record_id)
         temporary = final.parent / f"{_TEMPORARY}{os.getpid()}-{record_id}"
         with disk_errors(final):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(final.parent)
             sweep_temporary(final.parent)
             try:
                 temporary.mkdir()
@@ -289,7 +290,7 @@ class Store:
 
     def _open(self) -> Engine:
         with disk_errors(self.home):
-            self.home.mkdir(parents=True, exist_ok=True)
+            make_folder(self.home)
         waiting = {"timeout": _LOCK_SECONDS}
         engine = create_engine(f"sqlite:///{self._database}", connect_args=waiting)
         event.listen(engine, "connect", _durable)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunewright.core.files import disk_errors
+from tunewright.core.files import disk_errors, make_folder
 from tunewright.core.records import File, Record, Upload
 from tunewright.core.store import Store, sweep_temporary
 
@@ -66,7 +66,8 @@ def spooling(store: Store, kind: type[Record]) -> Iterator[Spool]:
     """
     folder = store.home / kind.folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
     with disk_errors(folder):
-        folder.mkdir(parents=True)
+        make_folder(folder.parent)
+        folder.mkdir()
         sweep_temporary(folder.parent)
         spool = Spool(folder / _CONTENT)
     try:

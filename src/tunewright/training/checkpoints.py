@@ -33,6 +33,7 @@ from tunewright.core.files import (
     disk_errors,
     fsync_folder,
     fsync_tree,
+    make_folder,
     sha256_file,
     write_json_atomic,
 )
@@ -136,7 +137,7 @@ def save_checkpoint(
     final = checkpoint_path(folder, state.step)
     temporary = folder / f"{_TEMPORARY}{os.getpid()}-{final.name}"
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _sweep(folder)
         try:
             (temporary / "adapter").mkdir(parents=True)
