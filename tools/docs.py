@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from tunewright.config.advice import AdviseConfig
 from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.config.data import PrepareConfig
+from tunewright.config.deployment import DeployConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.judging import BlindConfig
@@ -42,6 +43,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("benchmark", BenchmarkConfig),
     ("chat", GenerationConfig),
     ("serve", ServeConfig),
+    ("deploy", DeployConfig),
     ("keys create", KeyConfig),
 )
 OPENING = """# Options

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List, show, pause, save, stop or compare training runs."),
     "models": ("records", "List, show or delete tuned models."),
     "evaluations": ("records", "List, show or delete evaluations."),
+    "deploy": ("deploy", "A model under a public name, with fallbacks, limits and a canary."),
+    "deployments": ("deploy", "List, show, switch, promote, roll back or delete deployments."),
     "keys": ("keys", "Create, list, show or revoke API keys of the server."),
     "usage": ("usage", "Who asked the server for how much."),
     "doctor": ("doctor", "What this machine can do and what is missing."),
