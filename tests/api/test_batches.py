@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from tunewright.core.api_keys import issue_key
-from tunewright.core.records import Batch
+from tunewright.core.asked_records import Batch
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.core.usage import read_usage

@@ -22,8 +22,9 @@ from tunewright.api.resources import (
     json_body,
     parse_body,
 )
+from tunewright.core.asked_records import Batch
 from tunewright.core.queue import Queue
-from tunewright.core.records import Batch, File
+from tunewright.core.records import File
 from tunewright.core.requests import Attempt, made_before, remember
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError

@@ -237,47 +237,6 @@ class FineTuningJob(Record):
     estimated_finish: float | None = None
 
 
-class Batch(Record):
-    """Many requests in one file, answered when there is time, by OpenAI's API.
-
-    Its times say where it stands; the folder holds ``input.jsonl`` until it has ended.
-    """
-
-    kind: ClassVar[str] = "batch"
-    prefix: ClassVar[str] = "batch"
-    folder: ClassVar[str] = "batches"
-    timed: ClassVar[bool] = True
-
-    endpoint: str
-    input_file: str
-    expires: float
-    """Unix time after which no more requests are begun."""
-    file_seconds: int | None = None
-    """How long its output files live, or None."""
-    api_key: str = ""
-    """Id of the API key that pays; empty where none was asked for."""
-    metadata: dict[str, str] | None = None
-    model: str | None = None
-    """Public name, the same in every request; once the file was looked at."""
-    errors: tuple[dict[str, Any], ...] = ()
-    """``{code, message, param, line}`` of what is wrong with the file."""
-    total: int = 0
-    completed: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    output_file: str | None = None
-    error_file: str | None = None
-    in_progress_at: float | None = None
-    finalizing_at: float | None = None
-    completed_at: float | None = None
-    failed_at: float | None = None
-    expired_at: float | None = None
-    cancelling_at: float | None = None
-    cancelled_at: float | None = None
-
-
 class CheckpointPermission(Record):
     """Leave for another project to use a model or checkpoint."""
 
@@ -347,6 +306,6 @@ class Deployment(Record):
 
 RECORDS: tuple[type[Record], ...] = (
     *(Dataset, Run, Model, Evaluation),
-    *(File, Upload, FineTuningJob, Batch, CheckpointPermission),
+    *(File, Upload, FineTuningJob, CheckpointPermission),
     *(ApiKey, Deployment),
 )

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from tunewright import __version__
+from tunewright.core.asked_records import ASKED_RECORDS
 from tunewright.core.errors import InputError, LeaseLost, NotFoundError, StorageError
 from tunewright.core.files import disk_errors, fsync_folder, fsync_tree, make_folder
 from tunewright.core.migrations import is_current, migrate
@@ -360,4 +361,4 @@ def _alive(pid: int) -> bool:
 
 def all_kinds() -> dict[str, type[Record]]:
     """``{"datasets": Dataset, …}``: the record types by their folder's name."""
-    return {cls.folder: cls for cls in RECORDS}
+    return {cls.folder: cls for cls in (*RECORDS, *ASKED_RECORDS)}

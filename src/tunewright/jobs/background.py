@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from tunewright.config.jobs import JobsConfig
-from tunewright.core.errors import LeaseLost, StorageError
+from tunewright.core.errors import LeaseLost, NotFoundError, StorageError
 from tunewright.core.queue import Entry, Queue
 from tunewright.core.store import Lease, Store
 from tunewright.jobs.heart import owner_here
@@ -120,7 +120,8 @@ class Background:
                 await task.run()
             except asyncio.CancelledError:
                 await self._give_back(entry, task)
-        except LeaseLost as error:
+        except (LeaseLost, NotFoundError) as error:
+            # Another server has it by now, or it was deleted.
             _log.warning("%s", error.message)
         except StorageError as error:
             await self._broke_off(entry, error.message)

@@ -11,7 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tunewright.core.records import Batch, File
+from tunewright.core.asked_records import Batch
+from tunewright.core.records import File
 from tunewright.core.results import Result, Results
 from tunewright.core.store import Store
 from tunewright.jobs.asking import Reply
