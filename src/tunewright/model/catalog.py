@@ -103,10 +103,15 @@ def _locate(name: str, settings: Settings, config_only: bool = False) -> Path:
 
 def _fetch(identity: str, settings: Settings, modelscope: bool, config_only: bool) -> Path:
     # HTTP clients take long to import; the bundled base and folders do without.
-    from tunewright.model.hubs import CONFIG, fetch_huggingface, fetch_modelscope
+    from tunewright.model.hubs import CONFIG, WITH_TORCH_FILES, fetch_huggingface, fetch_modelscope
 
     fetch = fetch_modelscope if modelscope else fetch_huggingface
-    return fetch(identity, settings, (CONFIG,)) if config_only else fetch(identity, settings)
+    if config_only:
+        return fetch(identity, settings, (CONFIG,))
+    folder = fetch(identity, settings)
+    if is_chatglm(folder) and not any(folder.glob("*.safetensors")):
+        return fetch(identity, settings, WITH_TORCH_FILES)
+    return folder
 
 
 def _bundled(name: str) -> Path:

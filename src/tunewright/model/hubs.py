@@ -19,6 +19,8 @@ from tunewright.core.settings import Settings
 _WANTED = (".json", ".safetensors", ".jinja", "tokenizer.model")
 _PATTERNS = tuple(f"*{ending}" for ending in _WANTED)
 CONFIG = "config.json"
+WITH_TORCH_FILES = (*_PATTERNS, "pytorch_model*.bin")
+"""What is fetched of a model that is published as torch files only and is read all the same."""
 _CHUNK = 1 << 20
 _OFFLINE = "Offline mode is on (HF_HUB_OFFLINE); unset it, or use nano or a local folder."
 
@@ -88,7 +90,9 @@ def fetch_modelscope(identity: str, settings: Settings, files: tuple[str, ...] =
     name, _, revision = identity.partition("@")
     revision = revision or "master"
     folder = settings.home / "bases" / "modelscope" / f"{name}@{revision}".replace("/", "--")
-    if (folder / "complete").is_file():
+    # A folder without torch files may be complete for who does not ask for them.
+    complete = folder / ("complete" if files != WITH_TORCH_FILES else "complete-torch")
+    if complete.is_file():
         return folder
     if settings.offline:
         raise ModelError(f"base modelscope:{identity} is not on this machine", _OFFLINE)
@@ -102,8 +106,8 @@ def fetch_modelscope(identity: str, settings: Settings, files: tuple[str, ...] =
                 for entry in entries:
                     if any(fnmatchcase(str(entry["Path"]), pattern) for pattern in files):
                         hub.fetch(entry, revision, folder)
-                if files == _PATTERNS:
-                    (folder / "complete").touch()
+                if files != (CONFIG,):
+                    complete.touch()
                 fsync_folder(folder)
     except httpx.HTTPError as error:
         raise ModelError(
@@ -172,4 +176,5 @@ class _ModelScope:
 
 
 def _wanted(path: str) -> bool:
-    return Path(path).name == path and path.endswith(_WANTED) and not path.startswith(".")
+    endings = (*_WANTED, ".bin")
+    return Path(path).name == path and path.endswith(endings) and not path.startswith(".")

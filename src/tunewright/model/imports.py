@@ -117,6 +117,8 @@ def _settings(
         "base_model_name_or_path": base.name,
         "auto_mapping": None,
         "inference_mode": True,
+        "use_rslora": bool(settings.get("use_rslora")),
+        "use_dora": bool(settings.get("use_dora")),
         "target_modules": sorted({path.rsplit(".", 1)[-1] for path in paths}),
         "layers_to_transform": None,
         "layers_pattern": None,

@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.model.chatglm3.conftest import Original
 from tests.model.chatglm3.files import CONFIG, forward, pieces_file, weights, write_folder
+from tests.model.test_catalog import Hub
 
 from tunewright.core.errors import ModelError
 from tunewright.core.settings import Settings
@@ -146,6 +147,31 @@ def test_foreign_tensors_are_refused(folder: Path, settings: Settings) -> None:
     torch.save(tensors, folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"prefix_encoder.* is not one of ChatGLM3-6B"):
         resolve_base(str(folder), settings)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "shards"])
+def test_it_is_fetched_from_a_hub_with_what_it_needs(
+    tmp_path: Path, settings: Settings, chatglm3: Original, kind: str
+) -> None:
+    write_folder(tmp_path / "published", kind)
+    (tmp_path / "published" / "modeling_chatglm.py").write_text("raise SystemExit")
+    if kind == "safetensors":
+        (tmp_path / "published" / "pytorch_model.bin").write_bytes(b"\x80")
+    hub = Hub(tmp_path / "published")
+    try:
+        online = Settings(home=settings.home, modelscope_endpoint=hub.url)
+        base = resolve_base("modelscope:org/model", online)
+        asked = len(hub.asked)
+        assert resolve_base("modelscope:org/model", settings) == base
+        assert len(hub.asked) == asked
+    finally:
+        hub.close()
+    fetched = {path.name for path in (settings.home / "bases" / "modelscope").rglob("*.*")}
+    assert {"tokenizer.model", "config.json"} < fetched
+    assert not fetched & {"modeling_chatglm.py", "pytorch_model.bin"}
+    expected = load_model(chatglm3.base, CPU, torch.float32).state_dict()
+    found = load_model(base, CPU, torch.float32).state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 @pytest.mark.skipif(not DATA, reason="CHATGLM3_DATA names no folder with the original's figures")
