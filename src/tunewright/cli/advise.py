@@ -9,11 +9,15 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from tunewright.cli.display import Terminal
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.cli.units import seconds, size
 from tunewright.config.advice import AdviseConfig
+from tunewright.core.errors import Interrupted
 
 if TYPE_CHECKING:
+    from tunewright.core.store import Store
+    from tunewright.evaluation.advice.decide import Measured
     from tunewright.training.advise import Advice
 
 _WORDS: dict[str, tuple[str, str]] = {
@@ -21,6 +25,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "knowledge base": ("a knowledge base rather than fine-tuning", "建知识库，而不是微调"),
     "both": ("fine-tune, and a knowledge base beside it", "微调，并配知识库"),
     "more data": ("more data first", "先收集更多数据"),
+    "prompt only": ("no tuning: a prompt with examples does it", "不必微调：用带示例的提示词即可"),
+    "nothing": ("nothing: the base is good enough already", "什么都不用做：基座已经够好"),
+    "measured": ("measured", "实测"),
+    "thumb": ("rule of thumb; --probe measures", "经验判断，--probe 可实测"),
     "recommendation": ("Recommendation", "建议"),
     "recipe": ("Recipe (save as recipe.yaml, then: tunewright train --recipe recipe.yaml)",
                "配方（存为 recipe.yaml，然后：tunewright train --recipe recipe.yaml）"),
@@ -52,15 +60,62 @@ _PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "overhea
 def advise(common: Common, dataset: str, values: dict[str, Any]) -> None:
     """Say what to do with DATASET: fine-tune, retrieve or both, the recipe, and what it takes.
 
-    Reads the dataset's record and the base's config; no weights are downloaded or loaded.
+    Reads the dataset's record and the base's config; no weights are downloaded or loaded. With
+    --probe the base is loaded and asked a sample of the training questions, several times and
+    without their answers: what it knows and what the answers teach decide then.
     """
     from tunewright.training.advise import advise as advice_on
 
     store = common.store()
-    advice = advice_on(AdviseConfig.build({**values, "dataset": dataset}), store)
+    config = AdviseConfig.build({**values, "dataset": dataset})
+    advice = advice_on(config, store)
+    measured = _measured(config, store) if config.probe else None
     language = common.settings().language
-    _print(advice, language, Console(stderr=True, emoji=False, highlight=False, soft_wrap=True))
-    common.finish(advice.data(language))
+    console = Console(stderr=True, emoji=False, highlight=False, soft_wrap=True)
+    _print_decision(advice, measured, language, console)
+    _print(advice, language, console)
+    common.finish(_data(advice, measured, language))
+
+
+def _measured(config: AdviseConfig, store: Store) -> Measured:
+    from tunewright.evaluation.advice.decide import decide
+    from tunewright.evaluation.advice.knowledge import probe
+
+    with Terminal() as terminal:
+        try:
+            return decide(probe(config, store, terminal))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "stopped before everything was asked; the answers so far are kept",
+                "Run the same command again to go on.",
+            ) from None
+
+
+def _data(advice: Advice, measured: Measured | None, language: str) -> dict[str, Any]:
+    data = advice.data(language)
+    if measured is None:
+        return data
+    found = measured.json(language)
+    return {
+        **data,
+        "by_rule_of_thumb": data["recommendation"],
+        "recommendation": found["recommendation"],
+        "reasons": [*found["reasons"], *(reason.of(language) for reason in advice.how)],
+        "probe": found,
+    }
+
+
+def _print_decision(
+    advice: Advice, measured: Measured | None, language: str, console: Console
+) -> None:
+    words = {key: pair[language == "zh"] for key, pair in _WORDS.items()}
+    said = measured.decision if measured else advice.recommendation
+    how = words["measured" if measured else "thumb"]
+    console.print(f"{words['recommendation']} ({how}): {words[said]}", markup=False)
+    reasons = measured.texts(language) if measured else []
+    planned = advice.how if measured else advice.reasons
+    for reason in (*reasons, *(one.of(language) for one in planned)):
+        console.print(f"  · {reason}", markup=False)
 
 
 def _print(advice: Advice, language: str, console: Console) -> None:
@@ -71,9 +126,6 @@ def _print(advice: Advice, language: str, console: Console) -> None:
         console.print(text, markup=False)
 
     plan = advice.choice.estimate
-    say(f"{word('recommendation')}: {word(advice.recommendation)}")
-    for reason in advice.reasons:
-        say(f"  · {reason.of(language)}")
     say(word("recipe"))
     say(yaml.safe_dump(advice.recipe, sort_keys=False, allow_unicode=True).rstrip())
     for key, one in advice.defaults.items():

@@ -44,6 +44,7 @@ class Advice:
     Attributes:
         recommendation: in one word or two.
         reasons: why, and what else to know.
+        how: those of them that are about the recipe rather than the recommendation.
         recipe: options of ``train``, ready to be saved as YAML.
         defaults: why each of them is what it is.
         choice: how it fits the machine.
@@ -55,6 +56,7 @@ class Advice:
 
     recommendation: recommend.Recommendation
     reasons: tuple[Text, ...]
+    how: tuple[Text, ...]
     recipe: dict[str, Any]
     defaults: dict[str, Default]
     choice: Choice
@@ -111,6 +113,7 @@ def advise(config: AdviseConfig, store: Store) -> Advice:
     return Advice(
         recommendation=said,
         reasons=(*why, *reasons),
+        how=tuple(reasons),
         recipe=_recipe(choice, found, machine),
         defaults=found,
         choice=choice,

@@ -201,9 +201,9 @@ PAGE: Final = MappingProxyType(
             "所有测试题问的都是训练过的内容，看不出全新问题上的表现。",
         ),
         "memory.topic.missing": (
-            "No test question is of a new topic. Where rows name their topics (--map slice=COLUMN), "
-            "prepare with --split-topics 0.1 holds a tenth of them back whole; in test files the "
-            "slice unseen_topic says so.",
+            "No test question is of a new topic. Where rows name their topics (--map "
+            "slice=COLUMN), prepare with --split-topics 0.1 holds a tenth of them back whole; in "
+            "test files the slice unseen_topic says so.",
             "没有全新主题的测试题。如果数据标有主题（--map slice=列名），prepare 时用 "
             "--split-topics 0.1 可将一成主题整体留出；测试文件则用子集名 unseen_topic 标明。",
         ),
