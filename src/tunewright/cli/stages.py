@@ -16,8 +16,9 @@ from tunewright.cli.display import Terminal, seconds, size
 from tunewright.cli.legacy import modern
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.judging import BlindConfig
 from tunewright.config.training import REWARDED, TrainConfig
-from tunewright.core.errors import ConfigError, Interrupted
+from tunewright.core.errors import ConfigError, InputError, Interrupted
 from tunewright.core.records import Evaluation, Model, Record, Run
 from tunewright.core.store import Store
 
@@ -83,8 +84,15 @@ def _result(run: Run) -> str:
 
 @click.command(epilog="Example: tunewright evaluate --models nano --models latest")
 @config_options(EvaluateConfig)
+@click.option(
+    "--blind",
+    "votes_on",
+    type=click.IntRange(1, 2000),
+    metavar="N",
+    help="Also make a session in which people vote on N of the questions (tunewright blind).",
+)
 @common_options
-def evaluate(common: Common, values: dict[str, Any]) -> None:
+def evaluate(common: Common, votes_on: int | None, values: dict[str, Any]) -> None:
     """Ask models the same locked test questions and say which is better.
 
     Without --models the newest tuned model is compared with its base. Models are bases, tuned
@@ -102,14 +110,28 @@ def evaluate(common: Common, values: dict[str, Any]) -> None:
     report = str(store.folder(Evaluation, record.id) / record.report)
     print_scores(record, terminal.console)
     terminal.console.print(f"Report: {report}", markup=False)
+    blind = {} if votes_on is None else {"blind": _blind(record, votes_on, store, terminal)}
     common.finish(
-        {"evaluation": record.id, "scores": record.scores, "deltas": record.deltas,
+        {**blind, "evaluation": record.id, "scores": record.scores, "deltas": record.deltas,
          "intervals": record.intervals, "general": record.general, "classes": record.classes,
          "benchmarks": record.benchmarks, "gates": record.gates,
          "verdict": record.verdict, "report": report}
     )  # fmt: skip
     if record.verdict == "fail":
         sys.exit(1)
+
+
+def _blind(record: Evaluation, questions: int, store: Store, terminal: Terminal) -> str | None:
+    """The id of a session made from the answers; None where there is nothing to vote on."""
+    from tunewright.cli.blind import make_session, print_session
+
+    try:
+        session = make_session(BlindConfig(evaluation=record.id, questions=questions), store)
+    except InputError as error:  # the evaluation itself is done and stays
+        terminal.say(f"No blind session: {error.message}")
+        return None
+    print_session(session, store)
+    return session.id
 
 
 def _evaluated(config: EvaluateConfig, store: Store, terminal: Terminal) -> Record:

@@ -135,6 +135,16 @@ def test_two_people_share_a_browser_and_a_language_is_chosen(
     assert page.inner_text("#start") == "以“Wang”继续"
     begin(page, "Li")
     assert "0 / 3" in page.content()
+    # Another tab of the same browser knows nothing of the vote here, and overwrites nothing.
+    other = page.context.new_page()
+    other.goto(page.url)
+    begin(other, "Li")
+    page.keyboard.press("g")
+    other.keyboard.press("ArrowRight")
+    other.keyboard.press("x")
+    other.reload()
+    begin(other, "Li")
+    assert "2 / 3" in other.content()
     page.context.close()
     assert problems == []
 

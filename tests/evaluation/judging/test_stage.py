@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from tests.evaluation.judging.conftest import Bench, fair
 
+from tunewright.cli.stages import evaluate as evaluate_command
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.dataset_io import write_rows
 from tunewright.core.errors import ConfigError
 from tunewright.core.messages import Row, Source, conversation
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.core.store import Store
+from tunewright.evaluation.blind.session import BlindSession
 from tunewright.evaluation.evaluate import evaluate, read_outputs
 
 HOSTILE = "</td><script>window.hacked=1</script>{{ 7*7 }}"
@@ -103,3 +106,20 @@ def test_a_judge_needs_two_models(store: Store, stored: Dataset, tiny_base: Path
         evaluate(build(stored, str(tiny_base), judge=judge), store)
     with pytest.raises(ConfigError, match="'judge' is not among what is scored here"):
         evaluate(build(stored, str(tiny_base), scoring={"metric": "judge"}), store)
+
+
+def test_from_the_command_line_with_a_judge_and_a_blind_session(
+    store: Store, stored: Dataset, models: tuple[str, str], bench: Bench
+) -> None:
+    quiet = ["--no-general", "--no-safety", "--max-new-tokens", "6", "--bootstrap", "200"]
+    asked = [part for name in models for part in ("--models", name)]
+    command = [*asked, "--dataset", stored.id, *quiet, "--home", str(store.home), "--json"]
+    judge = ["--judge", bench.reference, "--judge-price-input", "1", "--judge-price-output", "2"]
+    done = CliRunner().invoke(evaluate_command, [*command, *judge, "--blind", "5"])
+    facts = json.loads(done.stdout)
+    assert facts["scores"][models[1]]["judge"]["all"] == 1.0
+    assert "48 requests to send (24 pairs in both orders" in " ".join(done.stderr.split())
+    assert store.get(BlindSession, facts["blind"]).questions == 5
+    alone = CliRunner().invoke(evaluate_command, [*command[2:], "--blind", "5"])
+    assert json.loads(alone.stdout)["blind"] is None
+    assert "No blind session" in alone.stderr

@@ -133,7 +133,7 @@ def summary_lines(results: BlindResults, t: Sentences) -> list[str]:
             )
         )
     if results.more and seen is not None:
-        lines.append(t("says.more", more=results.more, gain=percent(results.gain)))
+        lines.append(t("says.more", more=results.more, gain=f"{100 * results.gain:.1f}"))
     return lines
 
 
@@ -164,7 +164,7 @@ def _agreement(results: BlindResults, t: Sentences) -> list[str]:
     lines = [_agreed("agreement.two", one, t) for one in results.pairs]
     if results.fleiss is not None:
         kappa, questions = results.fleiss
-        lines.append(t("agreement.many", kappa=f"{kappa:.2f}", questions=questions))
+        lines.append(t("agreement.many", kappa=_decimals(kappa), questions=questions))
     lines += [_agreed("agreement.judge", one, t) for one in results.judges]
     if not lines:
         return [t("agreement.none")]
@@ -178,8 +178,13 @@ def _agreed(key: str, one: Agreement, t: Sentences) -> str:
         second=one.second,
         share=percent(one.share),
         questions=one.questions,
-        kappa=f"{one.kappa:.2f}",
+        kappa=_decimals(one.kappa),
     )
+
+
+def _decimals(value: float) -> str:
+    """Two of them, with a minus sign that is one."""
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _row(item: Item, results: BlindResults, t: Sentences) -> QuestionRow:

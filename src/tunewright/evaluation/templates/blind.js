@@ -33,10 +33,22 @@
   }
   function keep() {
     try {
+      // Another tab may have voted meanwhile: of two votes on a question the newer one stays.
+      const stored = JSON.parse(localStorage.getItem(place) || "{}").votes || {};
+      for (const [slot, theirs] of Object.entries(stored)) {
+        const own = memory.votes[slot] || (memory.votes[slot] = {});
+        for (const [id, vote] of Object.entries(theirs)) {
+          if (!(id in own) || own[id].cast < vote.cast) own[id] = vote;
+        }
+      }
       localStorage.setItem(place, JSON.stringify({ ...memory, language }));
     } catch {
       lasting = false;
     }
+  }
+  // The votes of one name; the mark keeps names apart from what every object has.
+  function votesOf(voter) {
+    return memory.votes[`@${voter}`] || (memory.votes[`@${voter}`] = {});
   }
   function t(key, values = {}) {
     return texts[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
@@ -61,8 +73,7 @@
     if (choice === null) delete votes[item.id];
     else votes[item.id] = vote;
     if (offline) {
-      const own = memory.votes[memory.voter] || (memory.votes[memory.voter] = {});
-      own[item.id] = { ...vote, cast: Date.now() / 1000 };
+      votesOf(memory.voter)[item.id] = { ...vote, cast: Date.now() / 1000 };
     } else {
       memory.waiting.push({ voter: memory.voter, ...vote });
     }
@@ -104,10 +115,9 @@
     else line.textContent = failed ? t("unsaved", { n }) : t(n ? "saving" : "saved");
   }
   function download() {
-    const own = memory.votes[memory.voter] || {};
     const ballot = {
       format: "tunewright-blind-votes", version: 1, session: offline.session,
-      voter: memory.voter, votes: Object.values(own),
+      voter: memory.voter, votes: Object.values(votesOf(memory.voter)),
     };
     const blob = new Blob([`${JSON.stringify(ballot, null, 1)}\n`], { type: "application/json" });
     const link = make("a", { href: URL.createObjectURL(blob) });
@@ -295,7 +305,7 @@
     if (!offline) send();
   }
   function known(voter) {
-    const own = Object.entries(memory.votes[voter] || {});
+    const own = Object.entries(votesOf(voter));
     const now = own.filter(([, vote]) => vote.choice !== null);
     return { questions: offline.questions, votes: Object.fromEntries(now) };
   }

@@ -68,7 +68,7 @@ VOTING: Final[Declared] = MappingProxyType(
         ),
         "done.offline": (
             "Save your votes and send the file to whoever gave you this page.",
-            "请保存投票，并把文件发给给您此页面的人。",
+            "请保存投票，并把文件发回给评测负责人。",
         ),
         "save": ("Save votes", "保存投票"),
         "review": ("Look through them again", "再看一遍"),
@@ -104,8 +104,9 @@ RESULTS: Final[Declared] = MappingProxyType(
             "按 {groups} 个独立题组做符号检验 p {p}）。",
         ),
         "says.more": (
-            "About {more} more questions would show a difference of {gain} four times out of five.",
-            "要以八成把握看出 {gain} 的差别，大约还需 {more} 道题。",
+            "About {more} more questions would show a difference of {gain} points four times out "
+            "of five.",
+            "要以八成把握看出 {gain} 个百分点的差别，大约还需 {more} 道题。",
         ),
         "experts": ("Experts", "各位专家"),
         "experts.lead": (
