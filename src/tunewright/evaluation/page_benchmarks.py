@@ -71,9 +71,14 @@ def _part(one: Scores, found: Mapping[str, Any], texts: Texts) -> BenchmarkPart:
         one.benchmark.title,
         _notes(one, texts),
         rows,
-        [row(name, [name]) for name in one.subjects],
+        [row(_named(one, key, texts), [key]) for key in one.subjects],
         [_against(one, name, seen) for name, seen in found["against"].items()],
     )
+
+
+def _named(one: Scores, key: str, texts: Texts) -> str:
+    """A subject in the page's language, as far as it was published in it."""
+    return one.benchmark.names[key] if texts.language == "zh" else key.replace("_", " ")
 
 
 def _cell(tally: Tally) -> tuple[str, str]:

@@ -98,7 +98,8 @@ def made(first: str, second: str) -> Scores:
     ]
     how = GenerationConfig(choices=("A", "B", "C", "D"))
     categories = {"Humanities": ("law", "logic"), "STEM": ("physics",), "Law": ("law",)}
-    asked = Benchmark("ceval", "C-Eval", "val", questions, categories, how, 5)
+    names = {"law": "法学", "logic": "逻辑学"}
+    asked = Benchmark("ceval", "C-Eval", "val", questions, categories, names, how, 5)
     return Scores(asked, {"base": said(first), "tuned": said(second)})
 
 
@@ -123,7 +124,7 @@ def test_p_values_are_adjusted_over_all_benchmarks() -> None:
     one, other = made("BBBBBB", "AAAAAA"), made("BBBBBB", "AAAAAA")
     moved = Scores(
         Benchmark("cmmlu", "CMMLU", "test", *[getattr(other.benchmark, name) for name in
-                  ("questions", "categories", "how", "shots")]),
+                  ("questions", "categories", "names", "how", "shots")]),
         other.said,
     )  # fmt: skip
     found = scores_json([one, moved])

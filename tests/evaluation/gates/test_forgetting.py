@@ -137,7 +137,9 @@ def with_benchmark(results: Results, before: list[bool], after: list[bool]) -> R
         for n in range(len(before))
     ]
     how = GenerationConfig(choices=("A", "B", "C", "D"))
-    asked = Benchmark("cmmlu", "CMMLU", "test", questions, {"Humanities": ["law"]}, how, 5)
+    asked = Benchmark(
+        "cmmlu", "CMMLU", "test", questions, {"Humanities": ["law"]}, {"law": "法学"}, how, 5
+    )
     said = {
         name: [Said("A" if right else "B", "stop") for right in one]
         for name, one in (("base", before), ("tuned", after))

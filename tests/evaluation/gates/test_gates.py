@@ -83,6 +83,15 @@ def test_nothing_learned_is_nothing_recited(make_results: Any, dataset: Dataset)
     assert "against 0.0% before tuning" in gate.evidence
 
 
+def test_worse_than_before_on_its_own_rows_is_broken(make_results: Any, dataset: Dataset) -> None:
+    results = make_results(base=[False] * 50, tuned=[False] * 50, seen=share(64, 0.5))
+    swapped = dict(zip(("base", "tuned"), reversed([*results.seen.answers.values()]), strict=True))
+    results = dataclasses.replace(results, seen=dataclasses.replace(results.seen, answers=swapped))
+    gate = judged(results, dataset, paraphrases(50))["memorisation"]
+    assert gate.passed is None
+    assert "training broke it" in gate.prescription
+
+
 def test_without_training_rows_there_is_no_such_gate(make_results: Any, dataset: Dataset) -> None:
     results = make_results(base=[False] * 50, tuned=[True] * 50)
     assert "memorisation" not in judged(results, dataset, paraphrases(50))

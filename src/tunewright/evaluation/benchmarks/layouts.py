@@ -12,6 +12,12 @@ import yaml
 
 OPTIONS: Final = ("A", "B", "C", "D")
 _SUBJECTS: Final = "subjects.yaml"
+UNPUBLISHED: Final = "Unpublished"
+"""The category of subjects that were not published with a benchmark."""
+CATEGORIES: Final = (
+    *("STEM", "Humanities", "Social Science", "Other", "China specific", UNPUBLISHED),
+)
+"""In the order in which they are shown."""
 
 
 @dataclass(frozen=True, slots=True)

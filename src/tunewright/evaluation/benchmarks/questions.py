@@ -12,8 +12,10 @@ from tunewright.core.errors import ConfigError, DataError
 from tunewright.core.messages import Conversation, Role, conversation
 from tunewright.evaluation.answers import Question
 from tunewright.evaluation.benchmarks.layouts import (
+    CATEGORIES,
     LAYOUTS,
     OPTIONS,
+    UNPUBLISHED,
     Layout,
     Subject,
     read_subjects,
@@ -38,6 +40,7 @@ class Benchmark:
         split: that the questions are from.
         questions: ``slice`` is the subject, ``reference`` the right letter.
         categories: by name, the subjects that count in it.
+        names: of the subjects, as the prompts say them.
         how: answers are drawn.
         shots: examples shown before each question.
         shortened: questions shown fewer, since a context is too short for all.
@@ -49,6 +52,7 @@ class Benchmark:
     split: str
     questions: Sequence[Question]
     categories: Mapping[str, Sequence[str]]
+    names: Mapping[str, str]
     how: GenerationConfig
     shots: int
     shortened: int = 0
@@ -110,6 +114,7 @@ def _open(
         split,
         [one.question(prompt) for one, prompt in readable],
         _categories(found, known),
+        {one.subject.key: one.published.name for one in asked},
         how,
         max(most.values()),
         sum(short),
@@ -169,6 +174,6 @@ def _categories(
 ) -> dict[str, Sequence[str]]:
     rows: dict[str, list[str]] = {}
     for subject in found:
-        for name in known[subject.key].categories if subject.key in known else ("Unpublished",):
+        for name in known[subject.key].categories if subject.key in known else (UNPUBLISHED,):
             rows.setdefault(name, []).append(subject.key)
-    return dict(rows)
+    return {name: rows[name] for name in CATEGORIES if name in rows}

@@ -8,6 +8,8 @@ from tunewright.evaluation.gates.base import LEAST_GROUPS, Case, Gate
 from tunewright.evaluation.memory import Transfer, memory_of
 from tunewright.evaluation.texts import percent
 
+_BROKEN = 0.02
+"""Loss on training wordings from which training did harm rather than too little."""
 _LEARNED = 0.05
 """Gain on training wordings below which there is nothing that could have been recited."""
 
@@ -47,6 +49,8 @@ def memorisation(case: Case) -> Gate | None:
 
 
 def _decide(found: Transfer, least: float) -> tuple[bool | None, str]:
+    if found.seen_gain < -_BROKEN:
+        return None, "memorisation.broken.do"
     if found.seen_gain < _LEARNED:
         return None, "memorisation.nothing.do"
     if found.groups < LEAST_GROUPS:

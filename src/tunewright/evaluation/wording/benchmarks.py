@@ -44,6 +44,7 @@ BENCHMARKS: Final = MappingProxyType(
         "benchmarks.mean": ("Mean of subjects", "各科目平均"),
         "benchmarks.by_subject": ("By subject ({count})", "按科目（{count} 个）"),
         "benchmarks.subject": ("Subject", "科目"),
+        "benchmarks.against": ("Compared with {base}", "与 {base} 对比"),
         "benchmarks.p": ("p (McNemar, Holm)", "p（McNemar，Holm 校正）"),
         "category.STEM": ("STEM", "理工"),
         "category.Humanities": ("Humanities", "人文"),

@@ -205,6 +205,13 @@ GATES: Final = MappingProxyType(
             "区间跨过了 {least}，无法判断：请多问一些训练数据（--set probes.seen=256），"
             "并留出更多测试题。",
         ),
+        "memorisation.broken.do": (
+            "It answers even its own training rows worse than before tuning: training broke it "
+            "or stopped far too early. Look at the training curve, lower the learning rate, and "
+            "train until the loss no longer falls.",
+            "模型连训练数据都答得不如微调前：训练把它练坏了，或远没有练够。请查看训练曲线，降低学习率，"
+            "并训练到损失不再下降为止。",
+        ),
         "memorisation.nothing.do": (
             "It has hardly learned its own training rows, so there is nothing to recite: train "
             "longer or at a higher learning rate.",
