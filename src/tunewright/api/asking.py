@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
 
 from tunewright.api.metering import Meter
 from tunewright.api.stored_completions import keeping
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.bodies import Body
-from tunewright.deployment.gateway import Gateway
+from tunewright.deployment.fixed import FIXED
+from tunewright.deployment.live import SERVED_BY
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.replies import RequestError
+from tunewright.deployment.routing import Routes
 from tunewright.deployment.text_protocol import CompletionRequest, EmbeddingRequest
 from tunewright.jobs.asking import Question, Reply
 
@@ -32,17 +36,17 @@ class ServerAsker:
 
     Args:
         store, config: of the server.
-        gateway: to the engines.
+        routes: to deployments and models.
         books: of the server.
     """
 
-    def __init__(self, store: Store, config: ServeConfig, gateway: Gateway, books: Books) -> None:
+    def __init__(self, store: Store, config: ServeConfig, routes: Routes, books: Books) -> None:
         self._store, self._config = store, config
-        self._gateway, self._books = gateway, books
+        self._routes, self._books = routes, books
 
     async def find(self, model: str, project: str) -> None:
         """As declared by ``Asker``."""
-        await self._gateway.find(model, project)
+        await self._routes.find(model, project)
 
     async def ask(self, question: Question) -> Reply:
         """As declared by ``Asker``."""
@@ -68,11 +72,23 @@ class ServerAsker:
         keeper = None
         if isinstance(asked, ChatRequest):
             keeper = keeping(self._store, self._config, question.project, asked, question.body)
-        target = await self._gateway.find(asked.model, question.project)
-        meter.model = target.name
-        body = await self._gateway.complete(target, asked)
+        route = await self._routes.find(asked.model, question.project)
+        meter.model = route.name
+        reply = await route.complete(asked)
+        body = reply.body
+        if reply.headers[SERVED_BY] == FIXED:
+            # Made for people who wait; who asks in the background can ask again.
+            raise RequestError(503, "no model can answer now", code="engine_unavailable")
         meter.counted(body.get("usage"))
         meter.status = 200
         if keeper is not None:
             body = await keeper.whole(body)
-        return Reply(meter.id, 200, body, target.name)
+        return Reply(meter.id, 200, body, route.name)
+
+
+def _asker(request: Request) -> ServerAsker:
+    asker: ServerAsker = request.app.state.asker
+    return asker
+
+
+AskerOf = Annotated[ServerAsker, Depends(_asker)]

@@ -1,4 +1,4 @@
-"""What the server does beside answering: batches, and the upkeep of what is stored."""
+"""What the server does beside answering: batches, evals, and the upkeep of what is stored."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from tunewright.api.stored_completions import completions_of
 from tunewright.config.serving import ServeConfig
 from tunewright.core.queue import Entry
 from tunewright.core.store import Store
+from tunewright.deployment.routing import Routes
 from tunewright.jobs.background import Background, Task
 from tunewright.jobs.batches import BATCH, BatchTask
+from tunewright.jobs.evals import EVAL, EvalTask
 from tunewright.jobs.pace import Pacer
 
 
@@ -23,15 +25,21 @@ async def working(app: FastAPI) -> AsyncIterator[None]:
     store: Store = app.state.store
     config: ServeConfig = app.state.config
     gateway = app.state.gateway
-    asker = ServerAsker(store, config, gateway, app.state.books)
+    routes = Routes(gateway, app.state.deployments)
+    asker = app.state.asker = ServerAsker(store, config, routes, app.state.books)
     pacer = Pacer(config.batches.at_once, max(1, config.queue // 2), gateway.held)
 
     def batch(entry: Entry) -> Task:
         seconds, workers = config.jobs.lease, config.batches.at_once
         return BatchTask(store, entry, seconds, asker, pacer, workers)
 
+    def eval_run(entry: Entry) -> Task:
+        seconds, workers = config.jobs.lease, config.batches.at_once
+        return EvalTask(store, entry, seconds, asker, pacer, workers)
+
+    kinds = {BATCH: batch, EVAL: eval_run}
     upkeep = completions_of(store, config).sweep
-    background = app.state.background = Background(store, config.jobs, {BATCH: batch}, upkeep)
+    background = app.state.background = Background(store, config.jobs, kinds, upkeep)
     background.start()
     try:
         yield
