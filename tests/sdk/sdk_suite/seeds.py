@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
+from tunewright.core.asked_records import Batch
 from tunewright.core.completions import Completions, StoredCompletion
 from tunewright.core.queue import Queue
 from tunewright.core.records import (
-    Batch,
     CheckpointPermission,
     File,
     FineTuningJob,
