@@ -21,6 +21,9 @@ from tunewright.api import (
     blind,
     deployments,
     errors,
+    eval_requests,
+    eval_runs,
+    evals,
     files,
     fine_tuning,
     graders,
@@ -114,7 +117,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 
 
 _PARTS = (
-    *(openai, stored_completions, batches, moderations, deployments),
+    *(openai, stored_completions, batches, moderations, evals, eval_runs, deployments),
     *(files, uploads, fine_tuning, graders, permissions, operations),
 )
 # Bodies that routes parse themselves, once the key is checked.
@@ -134,6 +137,9 @@ _BODIES: tuple[type[BaseModel], ...] = (
     permissions.CreatePermissionRequest,
     stored_completions.UpdateCompletionRequest,
     batches.CreateBatchRequest,
+    eval_requests.CreateEvalRequest,
+    eval_requests.UpdateEvalRequest,
+    eval_requests.CreateRunRequest,
     uploads.CreateUploadRequest,
     uploads.CompleteUploadRequest,
 )

@@ -20,6 +20,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     ("POST", "/tokenize", "inference"),
     (_ANY, "/v1/moderations", "inference"),
     (_ANY, "/v1/batches", "inference"),
+    (_ANY, "/v1/evals", "inference"),
     (_ANY, "/v1/files", "files"),
     (_ANY, "/v1/uploads", "files"),
     (_ANY, "/v1/fine_tuning", "fine_tuning"),

@@ -153,6 +153,11 @@ class Queue:
                     return True
         return False
 
+    def forget(self, job: str) -> None:
+        """Drop a job; whoever works on it loses its lease."""
+        with self._store.transaction() as connection:
+            connection.execute(text("DELETE FROM queue WHERE id = :id"), {"id": job})
+
     # Workers ------------------------------------------------------------------------------------
 
     def lease(self, kind: str, slots: int, owner: str, seconds: float) -> Entry | None:

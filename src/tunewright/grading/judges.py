@@ -26,12 +26,13 @@ _TEXTS = 64
 """Texts per request for embeddings."""
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
 _REFUSED = "refused by the endpoint"
-_SCHEMA: dict[str, Any] = {
+SCORE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"reasoning": {"type": "string"}, "score": {"type": "number"}},
     "required": ["reasoning", "score"],
     "additionalProperties": False,
 }
+"""What a judge is to reply with."""
 _ResultT = TypeVar("_ResultT")
 
 
@@ -57,7 +58,7 @@ class _Line:
         self, jobs: Sequence[Callable[[Endpoint], Awaitable[_ResultT]]]
     ) -> list[_ResultT]:
         endpoint = Endpoint(
-            self._address, self._config, _SCHEMA, asyncio.Event(), self._dialect, self._extra
+            self._address, self._config, SCORE_SCHEMA, asyncio.Event(), self._dialect, self._extra
         )
         turns = asyncio.Semaphore(self._config.limits.concurrency)
 
@@ -125,7 +126,7 @@ def score_model(config: ScoreModelGrader, means: Means) -> Scorer:
         means,
         sampling.model_dump(include={"top_p", "seed", "reasoning_effort"}, exclude_none=True),
     )
-    prompt = _prompt(config)
+    prompt = score_prompt(config)
 
     def run(cases: Sequence[Case]) -> list[Grade]:
         return line.ask_all([_asking(case, prompt, config) for case in cases])
@@ -133,7 +134,7 @@ def score_model(config: ScoreModelGrader, means: Means) -> Scorer:
     return run
 
 
-def _prompt(config: ScoreModelGrader) -> Callable[[Case], Messages]:
+def score_prompt(config: ScoreModelGrader) -> Callable[[Case], Messages]:
     """An answer → the messages that ask for its score."""
     low, high = config.range
     form = (
@@ -166,7 +167,7 @@ def _asking(
             except NoAnswer as why:
                 return Grade(0.0, errors=_unanswered(why), tokens={config.model: spent})
             spent += (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
-            grade = replace(_read(reply, config.range), tokens={config.model: spent})
+            grade = replace(read_score(reply, config.range), tokens={config.model: spent})
             if not grade.failed:
                 break
         return grade
@@ -174,7 +175,7 @@ def _asking(
     return ask
 
 
-def _read(reply: Reply, bounds: tuple[float, float]) -> Grade:
+def read_score(reply: Reply, bounds: tuple[float, float]) -> Grade:
     """The score in a reply."""
     text = _THOUGHT.sub("", reply.texts[0]).strip()
     if not text:
