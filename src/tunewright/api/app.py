@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
 from tunewright import __version__
 from tunewright.api import (
@@ -20,6 +18,7 @@ from tunewright.api import (
     batches,
     blind,
     deployments,
+    document,
     errors,
     eval_requests,
     eval_runs,
@@ -159,10 +158,4 @@ def _switches(app: FastAPI) -> dict[str, bool]:
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1, with the schemas of bodies that are parsed after the key is checked."""
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    _, schemas = models_json_schema(
-        [(body, "validation") for body in _BODIES], ref_template="#/components/schemas/{model}"
-    )
-    components = document.setdefault("components", {}).setdefault("schemas", {})
-    components.update(schemas.get("$defs", {}))
-    return document
+    return document.build(app, _BODIES)

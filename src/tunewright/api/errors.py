@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from tunewright.api.logs import masked
 from tunewright.api.metering import meter_of
@@ -17,6 +18,7 @@ from tunewright.core.errors import InputError, TunewrightError
 from tunewright.deployment.replies import RequestError
 
 _log = logging.getLogger(__name__)
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def error_response(error: RequestError) -> JSONResponse:
@@ -67,11 +69,25 @@ async def _routing(request: Request, error: Exception) -> JSONResponse:
     message = messages.get(error.status_code, str(error.detail))
     response = error_response(RequestError(error.status_code, message))
     response.headers.update(_headers(error.headers))
+    if error.status_code == 405:
+        # The router stops at the first route of the path; there may be more, of other methods.
+        response.headers["Allow"] = ", ".join(_methods(request))
     return response
 
 
 def _headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     return dict(headers or {})
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of a request can be asked with."""
+    app: FastAPI = request.app
+    asked = ({**request.scope, "method": method} for method in _METHODS)
+    return [
+        scope["method"]
+        for scope in asked
+        if any(route.matches(scope)[0] == Match.FULL for route in app.routes)
+    ]
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from tunewright.api.access import authenticate, gateway_of
@@ -21,6 +21,8 @@ from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
 
 router = APIRouter()
+# Told, not checked, by the pattern: what is said of a wrong one is more helpful.
+Since = Annotated[str, Query(json_schema_extra={"pattern": "^[1-9][0-9]{0,5}[smhdw]$"})]
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]
 
 
@@ -69,7 +71,9 @@ async def metrics(request: Request) -> Response:
     summary="Requests and tokens by key or model",
     dependencies=[Depends(authenticate)],
 )
-async def usage(request: Request, by: str = "key", since: str = "7d") -> dict[str, Any]:
+async def usage(
+    request: Request, by: Literal["key", "model"] = "key", since: Since = "7d"
+) -> dict[str, Any]:
     """Of all keys; ``by`` key or model, ``since`` 24h, 7d, …: whole hours."""
     books: Books = request.app.state.books
     try:
