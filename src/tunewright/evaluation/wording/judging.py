@@ -99,7 +99,7 @@ JUDGING: Final[Declared] = MappingProxyType(
         ),
         "judging.reference": (" with its reference answer", "（附参考答案）"),
         "judging.judge": ("Judge", "评审"),
-        "judging.of": ("Judged", "被评判模型"),
+        "judging.of": ("on {model}", "评 {model}"),
         "judging.outcomes": ("Better / same / worse", "优 / 平 / 劣"),
         "judging.share": ("Preferred (ties half)", "偏好（平局算一半）"),
         "judging.flips": ("Changed with the order", "换序后改口"),
