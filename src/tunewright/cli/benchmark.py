@@ -14,6 +14,12 @@ from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.core.errors import Interrupted
 from tunewright.core.records import Model
 
+_HOW = {
+    "likelihood": "likeliest letter",
+    "answer": "letter in the answer",
+    "lm-eval": "as lm-eval asks",
+}
+
 
 @click.command(epilog="Example: tunewright benchmark nano latest --benchmark cmmlu=CMMLU")
 @click.argument("models", nargs=-1, required=True)
@@ -25,7 +31,8 @@ def benchmark(common: Common, models: tuple[str, ...], values: dict[str, Any]) -
     MODELS are named as for evaluate. Answers are kept: a stopped command goes on where it was.
     """
     from tunewright.evaluation.benchmarks.asked import benchmark as ask
-    from tunewright.evaluation.benchmarks.scores import scores_json
+    from tunewright.evaluation.benchmarks.harness import harness
+    from tunewright.evaluation.benchmarks.scores import adjusted, scores_json
 
     store = common.store()
     tuned = [store.find(Model, name) for name in models]
@@ -33,7 +40,9 @@ def benchmark(common: Common, models: tuple[str, ...], values: dict[str, Any]) -
     config = BenchmarkConfig.build({**values, "models": names})
     with Terminal() as terminal:
         try:
-            found = scores_json(ask(config, store, terminal))
+            own = config.benchmarks.folders or not config.tasks
+            found = scores_json(ask(config, store, terminal)) if own else {}
+            found = adjusted({**found, **harness(config, store)})
         except KeyboardInterrupt:
             raise Interrupted(
                 "stopped before everything was asked; the answers so far are kept",
@@ -71,7 +80,7 @@ def _add(table: Table, label: str, tallies: Sequence[Mapping[str, Any]]) -> None
 
 
 def _title(one: Mapping[str, Any]) -> str:
-    how = "likeliest letter" if one["by"] == "likelihood" else "letter in the answer"
+    how = _HOW[one["by"]]
     return f"{one['title']} ({one['split']}, {one['shots']} examples, {how})"
 
 

@@ -34,6 +34,10 @@ class BenchmarkConfig(StageConfig):
     models: tuple[str, ...] = Field(min_length=1)
     """Who is asked; the others are compared with the first."""
     benchmarks: BenchmarksConfig = BenchmarksConfig()
+    tasks: tuple[str, ...] = Field(default=(), json_schema_extra={"split": True})
+    """Tasks of lm-eval by name, with commas between; its data come from the hub or your folder."""
+    task_folder: str | None = None
+    """Folder with task files of your own for lm-eval; what they name is run as your own code."""
     max_new_tokens: int = Field(default=128, ge=1, le=8192)
     """Longest written answer, in tokens."""
     batch_size: int = Field(default=16, ge=1, le=4096)

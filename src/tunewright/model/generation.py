@@ -124,6 +124,12 @@ class TextModel:
         self._shared = shared
         self._adapter = adapter
 
+    @property
+    def network(self) -> PreTrainedModel:
+        """The network itself, with this model's adapter answering."""
+        self._shared.activate(self._adapter)
+        return self._shared.model
+
     @classmethod
     def load(cls, store: Store, reference: str, device: str = "auto") -> TextModel:
         """Load what a reference names: a base, a tuned model, or RUN@STEP.

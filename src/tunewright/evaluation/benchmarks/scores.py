@@ -121,7 +121,7 @@ class Scores:
             "shortened": one.shortened,
             "left_out": one.left_out,
             "responders": {name: self._json(name) for name in self.said},
-            "against": {name: _paired_json(self.paired(name)) for name in self.responders[1:]},
+            "against": {name: paired_json(self.paired(name)) for name in self.responders[1:]},
         }
 
     def _json(self, responder: str) -> dict[str, Any]:
@@ -140,7 +140,8 @@ def _letter(answer: str) -> str | None:
     return None if place is None else OPTIONS[place]
 
 
-def _paired_json(seen: Paired) -> dict[str, Any]:
+def paired_json(seen: Paired) -> dict[str, Any]:
+    """A comparison with the first responder, for records."""
     return {
         "delta": seen.delta,
         "interval": list(seen.interval),
@@ -152,14 +153,24 @@ def _paired_json(seen: Paired) -> dict[str, Any]:
 
 def scores_json(all_scores: Sequence[Scores]) -> dict[str, Any]:
     """``{benchmark: …}``; comparisons get p values adjusted by Holm over all of them."""
-    found = {one.benchmark.key: one.json() for one in all_scores}
+    return adjusted({one.benchmark.key: one.json() for one in all_scores})
+
+
+def adjusted(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with ``p_holm``: over every benchmark and challenger that is there."""
     p_values = {
         f"{key} {name}": seen["p"]
         for key, one in found.items()
         for name, seen in one["against"].items()
     }
-    adjusted = holm(p_values)
-    for key, one in found.items():
-        for name, seen in one["against"].items():
-            seen["p_holm"] = adjusted[f"{key} {name}"]
-    return found
+    corrected = holm(p_values)
+    return {
+        key: {
+            **one,
+            "against": {
+                name: {**seen, "p_holm": corrected[f"{key} {name}"]}
+                for name, seen in one["against"].items()
+            },
+        }
+        for key, one in found.items()
+    }
