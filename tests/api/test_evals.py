@@ -124,6 +124,7 @@ def test_answers_that_rows_hold_are_tested(client: openai.OpenAI) -> None:
     done = wait(client, run)
     assert done.status == "completed", done
     assert (done.name, done.metadata, done.error) == ("first", {"v": "1"}, None)
+    assert done.data_source.model_dump(exclude_none=True) == {"type": "jsonl", "source": given}
     counts = {"total": 3, "passed": 1, "failed": 2, "errored": 0}
     assert done.result_counts.model_dump() == counts
     told = {one.testing_criteria: (one.passed, one.failed)

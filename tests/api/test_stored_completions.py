@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from sqlalchemy import text
 
+from tunewright.api.stored_completions import Keeping
 from tunewright.core.api_keys import issue_key
+from tunewright.core.completions import Completions
 from tunewright.core.store import Store
+from tunewright.deployment.replies import RequestError
 
 from .conftest import HELLO, PATIENCE, Server, start_server
 
@@ -151,3 +156,25 @@ def test_labels_have_bounds(client: openai.OpenAI, labels: Any) -> None:
     made = client.chat.completions.list(limit=1).data[0].id
     with pytest.raises(openai.BadRequestError):
         client.chat.completions.update(made, metadata=labels)
+
+
+def test_what_cannot_be_stored_is_told(store: Store) -> None:
+    completions = Completions(store, 60, 10)
+    completions.sweep()
+    with store.transaction() as connection:
+        connection.execute(text("DROP TABLE stored_completions"))
+    keeping = Keeping(completions, "a", b'{"messages": []}', {})
+    with pytest.raises(RequestError) as caught:
+        asyncio.run(keeping.whole({"model": "slow"}))
+    assert (caught.value.status, caught.value.code) == (500, "not_stored")
+    assert caught.value.should_retry is False
+
+    async def chunks() -> AsyncIterator[dict[str, Any]]:
+        yield {"id": "x", "model": "slow", "choices": []}
+
+    async def passed() -> list[dict[str, Any]]:
+        return [event async for event in keeping.watch(chunks())]
+
+    first, last = asyncio.run(passed())
+    assert first["id"] == keeping.id
+    assert last["error"]["code"] == "not_stored"

@@ -8,6 +8,7 @@ from tunewright.core.asked_records import Eval, EvalRun
 from tunewright.core.queue import Queue
 from tunewright.core.results import Result
 from tunewright.core.store import Store
+from tunewright.jobs.eval_rows import read_rows, rows_path
 from tunewright.jobs.evals import ERROR, FAIL, PASS
 
 _STATES = ("canceled", "failed", "completed", "in_progress")
@@ -68,7 +69,7 @@ def run_object(store: Store, run: EvalRun, base: str) -> dict[str, Any]:
         "created_at": int(run.created),
         "status": status,
         "model": run.model or "",
-        "data_source": run.source,
+        "data_source": _data_source(store, run),
         "report_url": f"{base}/v1/evals/{run.eval}/runs/{run.id}/output_items",
         "result_counts": {
             "total": run.total,
@@ -90,6 +91,18 @@ def run_object(store: Store, run: EvalRun, base: str) -> dict[str, Any]:
         "metadata": run.metadata,
         "error": error,
     }
+
+
+def _data_source(store: Store, run: EvalRun) -> dict[str, Any]:
+    """As it was given, with the rows that came with it."""
+    source = run.source["source"]
+    if source["type"] != "file_content":
+        return run.source
+    rows = read_rows(rows_path(store, run))
+    content = [
+        {"item": row.item, **({} if row.sample is None else {"sample": row.sample})} for row in rows
+    ]
+    return {**run.source, "source": {**source, "content": content}}
 
 
 def item_id(run: EvalRun, number: int) -> str:

@@ -101,11 +101,17 @@ def _new(store: Store, of: Eval, caller: Caller, asked: CreateRunRequest) -> Eva
         project=caller.project,
         eval=of.id,
         name=asked.name or "Unnamed",
-        source=source.model_dump(exclude_none=True),
+        source=_without_rows(source.model_dump(exclude_none=True)),
         model=model,
         api_key=caller.key or "",
         metadata=asked.metadata or {},
     )
+
+
+def _without_rows(source: dict[str, Any]) -> dict[str, Any]:
+    """They are in a file, and need not be in the record too."""
+    rows = source["source"]
+    return {**source, "source": {**rows, "content": []}} if "content" in rows else source
 
 
 def _check_request(run: EvalRun) -> None:

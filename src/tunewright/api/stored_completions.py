@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
@@ -25,6 +26,7 @@ from tunewright.deployment.replies import RequestError
 
 router = APIRouter(prefix="/v1/chat/completions", dependencies=[Depends(authenticate)])
 _MOST_LISTED = 100
+_log = logging.getLogger(__name__)
 Limit = Annotated[int, Query(ge=0, le=_MOST_LISTED)]
 
 
@@ -55,7 +57,11 @@ class Keeping:
         self.id = new_completion_id()
 
     async def whole(self, reply: dict[str, Any]) -> dict[str, Any]:
-        """Keep a whole reply, which goes to the client as it is returned."""
+        """Keep a whole reply, which goes to the client as it is returned.
+
+        Raises:
+            RequestError: 500 when it could not be kept, though that was asked for.
+        """
         reply = {**reply, "id": self.id}
         stored = StoredCompletion(
             self.id,
@@ -65,7 +71,16 @@ class Keeping:
             orjson.loads(self._raw),
             reply,
         )
-        await asyncio.to_thread(self._completions.add, self._project, stored)
+        try:
+            await asyncio.to_thread(self._completions.add, self._project, stored)
+        except StorageError as error:
+            _log.error("a completion could not be stored: %s", error.message)
+            raise RequestError(
+                500,
+                "the answer is whole, but could not be stored; without store it would be here",
+                code="not_stored",
+                should_retry=False,
+            ) from None
         return reply
 
     async def watch(self, events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
@@ -80,10 +95,8 @@ class Keeping:
             yield event
         try:
             await self.whole(assembly.whole())
-        except StorageError:
-            yield RequestError(
-                500, "the answer is whole, but could not be stored", code="not_stored"
-            ).body()
+        except RequestError as error:
+            yield error.body()
 
 
 def completions_of(store: Store, config: ServeConfig) -> Completions:

@@ -176,7 +176,12 @@ class JudgeMessage(StageConfig):
     def _text(cls, value: Any) -> Any:
         """OpenAI also writes texts as ``{type: input_text, text}``, alone or in a list."""
         parts = value if isinstance(value, list) else [value]
-        if all(isinstance(part, dict) and set(part) == {"type", "text"} for part in parts):
+        if all(
+            isinstance(part, dict)
+            and set(part) == {"type", "text"}
+            and isinstance(part["text"], str)
+            for part in parts
+        ):
             return "\n".join(part["text"] for part in parts)
         return value
 
