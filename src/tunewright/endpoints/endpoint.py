@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import httpx
 
@@ -22,6 +22,8 @@ from tunewright.endpoints.address import Address
 from tunewright.endpoints.dialect import Dialect, Messages, adapted
 from tunewright.endpoints.refusals import FATAL, TRANSIENT, pause, retry_after, said
 
+REFUSED: Final = "refused by the endpoint"
+"""The reason of a request that would be refused again."""
 _MOST_BYTES = 16 << 20
 _CONNECT_SECONDS = 10.0
 _ReadT = TypeVar("_ReadT")
@@ -227,7 +229,7 @@ class Endpoint:
         if fatal is not None:
             raise EndpointError(shown, fatal)
         if status not in TRANSIENT:
-            raise NoAnswer("refused by the endpoint", shown)
+            raise NoAnswer(REFUSED, shown)
         return shown, retry_after(response.headers)
 
 

@@ -19,8 +19,8 @@ from tunewright.evaluation.scorers.base import Material
 from tunewright.evaluation.scorers.table import open_metrics
 
 Shown = dict[str, str]
-Rule = Callable[[Shown, int], str | None]
-"""What is shown and the number of the request → the reply; None hangs up."""
+Rule = Callable[[Shown, int], str | int | None]
+"""What is shown and the number of the request → the reply, or a status; None hangs up."""
 _BLOCK = re.compile(r"^====[0-9a-f]{12} (.+)\n?", re.MULTILINE)
 REFERENCE = "六个月，应当书面约定"
 
@@ -78,10 +78,16 @@ class _Handler(BaseHTTPRequestHandler):
         if said is None:
             self.connection.close()
             return
+        if isinstance(said, int):
+            self._send(said, {"error": {"message": "flagged by the content filter"}})
+            return
         choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        data = json.dumps({"choices": [choice], "usage": usage}).encode()
-        self.send_response(200)
+        self._send(200, {"choices": [choice], "usage": usage})
+
+    def _send(self, status: int, value: dict[str, Any]) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

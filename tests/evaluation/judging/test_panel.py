@@ -121,6 +121,19 @@ def test_one_that_dies_midway_is_asked_only_for_the_rest(store: Store, bench: Be
     assert (spent.requests, spent.now) == (20, 13)
 
 
+def test_a_pair_that_is_refused_for_good_holds_up_nobody(store: Store, bench: Bench) -> None:
+    bench.rule = lambda shown, number: 400 if "4?" in shown["问题"] else fair(shown, number)
+    asked = asked_of(base=[BAD] * 8, tuned=[GOOD] * 8)
+    panel, results = sit(config(bench), asked, store)
+    assert results.comparisons["tuned"]["judge"][ALL].wins == 7
+    assert reliability(panel.sittings[0].verdicts["tuned"]).unreadable == 1
+    assert panel.sittings[0].spent.requests == 14
+    # One that refuses everybody is no judge.
+    bench.rule = lambda shown, number: 400
+    with pytest.raises(EndpointError, match="content filter"):
+        sit(config(bench, language="en"), asked, store)
+
+
 def test_a_redrawn_rubric_or_a_new_answer_is_judged_anew(store: Store, bench: Bench) -> None:
     sit(config(bench), asked_of(base=[BAD] * 4, tuned=[GOOD] * 4), store)
     bench.requests.clear()

@@ -100,6 +100,13 @@ def test_a_model_of_this_machine_can_judge(
     assert facts["judges"][0]["models"][models[1]]["pairs"] == 2
 
 
+def test_a_judge_that_holds_no_pair_is_refused(
+    store: Store, stored: Dataset, models: tuple[str, str]
+) -> None:
+    with pytest.raises(ConfigError, match="holds 256 tokens"):
+        evaluate(build(stored, *models, limit=2, judge={"models": [models[0]]}), store)
+
+
 def test_a_judge_needs_two_models(store: Store, stored: Dataset, tiny_base: Path) -> None:
     judge = {"models": ["m@http://127.0.0.1:9/v1"]}
     with pytest.raises(ConfigError, match="only one"):

@@ -16,7 +16,7 @@ from tunewright.core.messages import Conversation, Message
 from tunewright.core.store import Store
 from tunewright.endpoints.address import Address, find_address
 from tunewright.endpoints.dialect import Messages
-from tunewright.endpoints.endpoint import Endpoint, NoAnswer
+from tunewright.endpoints.endpoint import REFUSED, Endpoint, NoAnswer
 from tunewright.endpoints.prices import MESSAGE_TOKENS, text_tokens
 from tunewright.evaluation.judging.rubric import SCHEMA, Rubric, read_reply
 from tunewright.evaluation.responders.base import Said
@@ -26,6 +26,8 @@ from tunewright.model.references import resolve_responder
 
 _TRIES = 2
 """A judge whose reply cannot be read is asked once more."""
+_SHORT_REPLY = 16
+"""Tokens without which there is no verdict."""
 _MOST_FAILURES = 3
 """Requests in a row without an answer after which the endpoint is taken to be gone."""
 
@@ -68,7 +70,10 @@ class Judge(Protocol):
     def ask(self, asks: Sequence[Messages], rubric: Rubric, keep: Keep) -> None:
         """Ask for verdicts; replies are handed over as they come.
 
+        A request that cannot be asked, or is refused for good, gets none.
+
         Raises:
+            ConfigError: none of them can be asked.
             EndpointError: some got no reply; those that did were handed over.
         """
         ...
@@ -115,10 +120,13 @@ class RemoteJudge:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await endpoint.close()
-        if bench.failed:
+        # A request that is refused for good (too long, say) must not hold up all the others.
+        lost = [why for why in bench.failed if why.reason != REFUSED]
+        if lost or bench.done + len(bench.failed) < len(asks):
+            why = (lost or bench.failed)[-1]
             raise EndpointError(
                 f"judge {self.reference} gave no verdict on {len(asks) - bench.done} of "
-                f"{len(asks)} requests; the last one: {bench.failed[-1].detail}",
+                f"{len(asks)} requests; the last one: {why.detail}",
                 "All its verdicts are kept. Run the same command again to ask only for the rest.",
             )
 
@@ -189,16 +197,30 @@ class LocalJudge:
     def ask(self, asks: Sequence[Messages], rubric: Rubric, keep: Keep) -> None:
         """In batches, each request once: the same words would get the same reply."""
         prompts = [Conversation(messages=tuple(map(_message, one))) for one in asks]
+        fitting = [place for place, prompt in enumerate(prompts) if self._fits(prompt)]
+        if not fitting:
+            raise ConfigError(
+                f"judge {self.reference} holds {self.model.renderer.context_length} tokens; no "
+                "question with its two answers and the rubric fits",
+                "Take a judge with a longer context, or a shorter rubric: --judge-rubric FILE.",
+            )
 
         def hand_over(answers: Sequence[tuple[int, Said]]) -> None:
-            for place, said in answers:
+            for number, said in answers:
+                place = fitting[number]
                 keep(place, Told(said.text, 1, prompt_tokens(asks[place]), text_tokens(said.text)))
 
         config = GenerationConfig(max_new_tokens=self.max_tokens)
         try:
-            self.model.answer(prompts, config, self.batch, hand_over, lambda done: None)
+            asked = [prompts[place] for place in fitting]
+            self.model.answer(asked, config, self.batch, hand_over, lambda done: None)
         finally:
             self.model.weights.free()
+
+    def _fits(self, prompt: Conversation) -> bool:
+        """Whether there is room for the request and a short reply."""
+        renderer = self.model.renderer
+        return len(renderer.prompt_ids(prompt)) + _SHORT_REPLY <= renderer.context_length
 
 
 def _message(message: dict[str, Any]) -> Message:

@@ -270,7 +270,8 @@ class _Hearing:
         return Verdict(values[0] if values[0] == values[1] else EVEN, (one, other))
 
     def _told(self, key: str) -> Told:
-        return Told(**(self._cache.get(key) or {}))
+        known = self._cache.get(key)
+        return Told(**known) if known else Told("", 0, 0, 0)
 
     def _spent(self) -> Spent:
         told = [self._told(key) for key in self._asks]
