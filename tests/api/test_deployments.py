@@ -18,6 +18,7 @@ import httpx
 import openai
 import pytest
 
+from tunewright.api.scopes import scope_of
 from tunewright.core.deployments import Signed, deployments_of, history, switch
 from tunewright.core.store import Store
 from tunewright.deployment.deploy import Order, deploy, set_canary
@@ -198,14 +199,15 @@ def test_at_the_end_of_the_chain_is_the_fixed_answer(world: World) -> None:
     assert sum(after.values()) == 6
 
 
-def test_without_a_fixed_answer_the_last_error_is_told(world: World) -> None:
-    name = world.deploy()
-    world.one.mode = "hang"
-    slow = world.deploy(answer_seconds=0.3, fallback=["upstream:nowhere"][:0])
-    world.one.mode = "500"
-    reply = world.ask(slow)
-    assert (reply.status_code, reply.json()["error"]["type"]) == (500, "server_error")
-    assert world.ask(name).status_code == 500
+@pytest.mark.parametrize(("mode", "status"), [("500", 500), ("429", 429)])
+def test_without_a_fixed_answer_the_last_error_is_told(
+    world: World, mode: Any, status: int
+) -> None:
+    name = world.deploy(fallback=["upstream:two"])
+    world.one.mode, world.two.mode = "500", mode
+    reply = world.ask(name, stream=mode == "429")
+    assert reply.status_code == status
+    assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
 
 
 def test_what_keeps_clients_waiting_rests_for_a_while(world: World) -> None:
@@ -437,6 +439,18 @@ def test_names_are_listed_and_counted(world: World) -> None:
     (mine,) = [row for row in usage if row["model"] == name]
     assert (mine["requests"], mine["completion_tokens"]) == (1, 4)
     assert any(f'model="{name}"' in key for key in world.metrics("tunewright_requests_total"))
+
+
+def test_another_projects_deployment_is_as_though_it_were_not_there(world: World) -> None:
+    name = world.deploy(project="other")
+    assert world.ask(name).status_code == 404
+    models = httpx.get(f"{world.server.url}/v1/models").json()["data"]
+    assert name not in [model["id"] for model in models]
+
+
+def test_only_admins_change_deployments() -> None:
+    for method, path in (("GET", ""), ("POST", "/{name}/off"), ("DELETE", "/{name}/canary")):
+        assert scope_of(method, f"/v1/deployments{path}") == "admin"
 
 
 def test_a_deleted_name_leads_nowhere_and_its_history_stays(world: World) -> None:

@@ -42,9 +42,8 @@ def run(trial: Trial, draw: random.Random, canary: float, model: float, requests
     """Whether a canary with these shares of failures is taken back."""
     for _ in range(requests):
         tried = draw.random() < 0.2
-        if trial.note(tried, draw.random() < (canary if tried else model)) is not None:
-            return True
-    return False
+        trial.note(tried, draw.random() < (canary if tried else model))
+    return trial.verdict is not None
 
 
 def test_a_canary_as_good_as_its_model_is_taken_back_no_more_often_than_said() -> None:
@@ -58,17 +57,20 @@ def test_a_canary_as_good_as_its_model_is_taken_back_no_more_often_than_said() -
 def test_a_broken_canary_is_found_at_the_first_look() -> None:
     trial = Trial(CanaryConfig(least=20))
     for _ in range(60):
-        assert trial.note(canary=False, failed=False) is None
-    verdicts = [trial.note(canary=True, failed=True) for _ in range(20)]
-    assert verdicts[:19] == [None] * 19
-    assert "20 of 20" in str(verdicts[19])
+        trial.note(canary=False, failed=False)
+    for _ in range(19):
+        trial.note(canary=True, failed=True)
+    assert trial.verdict is None
+    trial.note(canary=True, failed=True)
+    assert "20 of 20" in str(trial.verdict)
 
 
 def test_a_canary_no_worse_than_a_failing_model_stays() -> None:
     trial = Trial(CanaryConfig(least=5))
     for _ in range(200):
-        assert trial.note(canary=False, failed=True) is None
-        assert trial.note(canary=True, failed=True) is None
+        trial.note(canary=False, failed=True)
+        trial.note(canary=True, failed=True)
+    assert trial.verdict is None
 
 
 def test_places_are_even_and_stay() -> None:

@@ -92,6 +92,7 @@ class Books:
                 "method": method,
                 "route": route,
                 "model": meter.model or None,
+                "served_by": meter.served_by,
                 "status": meter.status,
                 "code": meter.code,
                 "seconds": round(time.perf_counter() - meter.started, 4),

@@ -53,6 +53,7 @@ class Meter:
         id: goes to the client as ``x-request-id``.
         caller: who asks, once that is known.
         model: public name of who answers, or ``UNKNOWN``; empty where no model is concerned.
+        served_by: id of the model that answers, once one does.
         prompt_tokens, completion_tokens: estimated until the engine has told.
         first_token: seconds until the first text of a streamed answer.
         status: as answered, or ``GONE``.
@@ -68,6 +69,7 @@ class Meter:
     started: float = field(default_factory=time.perf_counter)
     caller: Caller | None = None
     model: str = ""
+    served_by: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     first_token: float | None = None

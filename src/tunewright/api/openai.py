@@ -18,7 +18,7 @@ from tunewright.deployment.bodies import Body, Reporting
 from tunewright.deployment.catalog import Target
 from tunewright.deployment.deployments import Deployments
 from tunewright.deployment.gateway import Gateway
-from tunewright.deployment.live import Live
+from tunewright.deployment.live import SERVED_BY, Live
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.routing import Route, Routes
 from tunewright.deployment.streaming import EventStream, unless_gone
@@ -163,6 +163,7 @@ class _Asked:
             reply = await unless_gone(self.request, route.stream(asked, identity))
             if reply is None:
                 return _nobody()
+            self.meter.served_by = reply.headers[SERVED_BY]
             events = reply.events() if self.keeper is None else self.keeper.watch(reply.events())
             events = self.meter.watch(events, reporting)
             return EventStream(events, reply.close, reply.headers)
@@ -170,6 +171,7 @@ class _Asked:
         if whole is None:
             self.meter.asked()
             return _nobody()
+        self.meter.served_by = whole.headers[SERVED_BY]
         self.meter.counted(whole.body.get("usage"))
         self.meter.settle(ended=True)
         body = whole.body if self.keeper is None else await self.keeper.whole(whole.body)

@@ -75,6 +75,7 @@ class Trial:
 
     Attributes:
         canary, model: how both fare.
+        verdict: why the canary is to be taken back, once it is.
     """
 
     def __init__(self, config: CanaryConfig) -> None:
@@ -82,12 +83,15 @@ class Trial:
         self._level = config.level / 2
         self.canary = Arm()
         self.model = Arm()
+        self.verdict: str | None = None
 
-    def note(self, canary: bool, failed: bool) -> str | None:
-        """A request has ended; the reason to take the canary back, once there is one."""
+    def note(self, canary: bool, failed: bool) -> None:
+        """A request has ended."""
         (self.canary if canary else self.model).note(failed)
-        if not canary or self.canary.requests < self._next:
-            return None
+        if canary and self.canary.requests >= self._next and self.verdict is None:
+            self.verdict = self._judged()
+
+    def _judged(self) -> str | None:
         level, self._level = self._level, self._level / 2
         self._next *= 2
         mine, others = self.canary, self.model

@@ -15,7 +15,7 @@ from typing import Any
 from tunewright.config.deployment import DeployConfig
 from tunewright.config.serving import ServeConfig
 from tunewright.core.deployments import Signed, deployments_of, last_change, switch
-from tunewright.core.errors import NotFoundError, TunewrightError
+from tunewright.core.errors import ConfigError, NotFoundError, TunewrightError
 from tunewright.core.records import Deployment
 from tunewright.core.store import Store
 from tunewright.deployment.catalog import reference_target
@@ -96,7 +96,11 @@ class Deployments:
         known = {step.reference: step for live in self._live.values() for step in live.steps}
         found = []
         for record in deployments_of(self._store):
-            config = DeployConfig.build(record.settings)
+            try:
+                config = DeployConfig.build(record.settings)
+            except ConfigError as error:
+                _log.error("deployment %s cannot be read and is left out: %s", record.name, error)
+                continue
             steps = {name: self._step(name, known) for name in config.references()}
             found.append((record, config, steps))
         return found
@@ -156,8 +160,8 @@ class Deployments:
 
     async def _judge(self, live: Live) -> None:
         seen = live.record.revision
-        if live.verdict is not None:
-            signed = Signed(CANARY_RULE, "canary taken back", live.verdict)
+        if live.trial is not None and live.trial.verdict is not None:
+            signed = Signed(CANARY_RULE, "canary taken back", live.trial.verdict)
             await self._write(end_canary, live.record.id, signed, seen)
             return
         complaint = live.health.complaint()

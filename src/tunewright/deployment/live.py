@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from tunewright.config.deployment import DeployConfig
 from tunewright.core.records import Deployment
@@ -130,8 +130,6 @@ class Live:
         self._draw = random.Random()
         self.health = Health(config.health)
         self.trial = Trial(config.canary) if canary is not None else None
-        self.verdict: str | None = None
-        """Why the canary is to be taken back."""
         if before is not None:
             self._inherit(before)
 
@@ -139,9 +137,13 @@ class Live:
         same_state = before.record.on and self.record.on
         if before.config.health == self.config.health and same_state:
             self.health = before.health
-        old, new = before.config, self.config
-        if (old.canary, old.model) == (new.canary, new.model):
-            self.trial, self.verdict = before.trial, before.verdict
+        same_trial = (
+            before.config.model == self.config.model
+            and before.config.canary.model_copy(update={"percent": self.config.canary.percent})
+            == self.config.canary
+        )
+        if same_trial:
+            self.trial = before.trial
 
     @property
     def name(self) -> str:
@@ -256,13 +258,16 @@ class Live:
     def _course(self, body: Body, identity: str | None) -> _Course:
         """Whom a request goes to."""
         if not portable(body):
-            return _Course(self, (self.chain[0],), tried=False)
-        if self.canary is not None and self.verdict is None:
+            return _Course(self, (self.chain[0],))
+        if self.trial is None or self.canary is None:
+            return _Course(self, self.chain)
+        if self.trial.verdict is None:
             salt = f"{self.record.id}\0{self.config.canary.model}"
             share = self.config.canary.percent / 100
             if position(salt, identity, self._draw) < share:
-                return _Course(self, (self.canary, *self.chain), tried=True)
-        return _Course(self, self.chain, tried=False)
+                others = (step for step in self.chain if step is not self.canary)
+                return _Course(self, (self.canary, *others), arm="canary")
+        return _Course(self, self.chain, arm="model")
 
     def _headers(self, step: Step | None, number: int) -> dict[str, str]:
         served_by = step.target.id if step is not None and step.target else fixed.FIXED
@@ -296,22 +301,24 @@ class Live:
             self.health.note(course.seconds)
         elif broken or whys - BLAMELESS:
             self.health.note(None)
-        if self.trial is None or self.verdict is not None or len(course.steps) < len(self.chain):
+        if self.trial is None or course.arm is None:
             return
         first = course.passed.get(course.steps[0])
         if first not in BLAMELESS:
             failed = first is not None or (broken and course.number == 0)
-            self.verdict = self.trial.note(course.tried, failed)
+            self.trial.note(course.arm == "canary", failed)
 
 
 class _Course:
-    """One request: whom it goes to, and how it goes."""
+    """One request: whom it goes to, and how it goes; ``arm`` is its side of a trial."""
 
-    def __init__(self, live: Live, steps: tuple[Step, ...], *, tried: bool) -> None:
+    def __init__(
+        self, live: Live, steps: tuple[Step, ...], arm: Literal["model", "canary"] | None = None
+    ) -> None:
         self._live = live
         self._started = time.perf_counter()
         self.steps = steps
-        self.tried = tried
+        self.arm = arm
         self.passed: dict[Step, Why] = {}
         self.answered = False
         self.number = 0
