@@ -106,6 +106,7 @@ def folder(tmp_path: Path, chatglm3: Original) -> Path:
         ({"num_layers": 3}, r"lack model\.layers\.2"),
         ({"multi_query_group_num": 1}, "has 64 rows, not 48"),
         ({"ffn_hidden_size": 32}, r"its config\.json asks"),
+        ({"_name_or_path": "THUDM/chatglm2-6b"}, "another format"),
         ({"rmsnorm": False}, "rmsnorm=False"),
         ({"quantization_bit": 4}, "quantization_bit=4"),
         ({"kv_channels": "x"}, "kv_channels"),

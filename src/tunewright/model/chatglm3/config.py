@@ -16,6 +16,7 @@ from tunewright.core.errors import ModelError
 END, USER, OBSERVATION = 2, 64795, 64797
 """Token ids that end an answer: end of text, or whoever speaks next."""
 _THETA = 10_000.0
+_READ = "ChatGLM3-6B, -base and -32k are read, in their published precision."
 _FIXED: dict[str, Any] = {
     "add_bias_linear": False,
     "add_qkv_bias": True,
@@ -52,12 +53,14 @@ def native_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         ModelError: a size is missing or wrong, or the model computes in another way.
     """
+    if "chatglm2" in str(config.get("_name_or_path")).lower():
+        raise ModelError(f"{path} is of ChatGLM2, which talks in another format", _READ)
     for key, value in _FIXED.items():
         given = config.get(key, value)
         if given != value and not (key == "quantization_bit" and not given):
             raise ModelError(
                 f"{path}: {key}={given!r} is not how ChatGLM3-6B computes ({value!r})",
-                "ChatGLM3-6B, -base and -32k are read, in their published precision.",
+                _READ,
             )
     sizes = {ours: _size(config, theirs, path) for ours, theirs in _SIZES.items()}
     if sizes["num_attention_heads"] % sizes["num_key_value_heads"]:
