@@ -121,7 +121,8 @@ async def authenticate(
     return caller
 
 
-def gateway_of(request: Request) -> Gateway:
+async def gateway_of(request: Request) -> Gateway:
     """The application's gateway."""
+    # Asynchronous, as all that every request depends on: others go through a thread each.
     gateway: Gateway = request.app.state.gateway
     return gateway

@@ -32,7 +32,13 @@ router = APIRouter(prefix="/v1", dependencies=[Depends(authenticate)])
 tokens = APIRouter(dependencies=[Depends(authenticate)])
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]
 CallerOf = Annotated[Caller, Depends(authenticate)]
-MeterOf = Annotated[Meter, Depends(meter_of)]
+
+
+async def _meter(request: Request) -> Meter:
+    return meter_of(request)
+
+
+MeterOf = Annotated[Meter, Depends(_meter)]
 
 
 def _body(schema: type[Body]) -> dict[str, Any]:
@@ -42,7 +48,7 @@ def _body(schema: type[Body]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def deployments_of(request: Request) -> Deployments:
+async def deployments_of(request: Request) -> Deployments:
     """The application's deployments."""
     deployments: Deployments = request.app.state.deployments
     return deployments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,14 +67,19 @@ def served_targets(store: Store, config: ServeConfig, project: str | None = None
     targets: dict[str, Target] = {}
     for model in (model for model in models if not _scores(store, model)):
         targets.setdefault(model.name, _tuned(store, model))
+    for target in _untuned(config, models):
+        targets.setdefault(target.name, target)
+    return [_placed(target, config) for target in targets.values()]
+
+
+def _untuned(config: ServeConfig, models: Sequence[Model]) -> Iterator[Target]:
+    """Bases, those of tuned models among them, and what other servers hold."""
     for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
         name = public_base_name(base)
-        targets.setdefault(name, Target(name, name, base))
+        yield Target(name, name, base)
     for server, upstream in config.upstreams.items():
         for name in upstream.models:
-            found = Target(name, name, server, server=server, known_as=name)
-            targets.setdefault(name, found)
-    return [_placed(target, config) for target in targets.values()]
+            yield Target(name, name, server, server=server, known_as=name)
 
 
 def _placed(target: Target, config: ServeConfig) -> Target:
@@ -141,20 +147,23 @@ def find_target(store: Store, config: ServeConfig, name: str, project: str | Non
     Raises:
         RequestError: 404, with the nearest names; 400 for a reward model.
     """
-    targets = served_targets(store, config, project)
-    for target in targets:
-        if name in (target.name, target.id):
-            return target
-    for model in _models(store, project):
-        if name in (model.name, model.id) and _scores(store, model):
-            raise RequestError(
-                400,
-                f"{model.name} is a reward model: it gives answers a number and writes none",
-                param="model",
-                code="model_not_supported",
-            )
-        if name == model.id:
+    # Every request comes by here: what it does not ask for is not looked at more closely.
+    models = _models(store, project)
+    named = [model for model in models if name in (model.name, model.id)]
+    for model in named:
+        if not _scores(store, model):
             return _placed(_tuned(store, model), config)
+    for target in _untuned(config, models):
+        if name == target.name:
+            return _placed(target, config)
+    if named:
+        raise RequestError(
+            400,
+            f"{named[0].name} is a reward model: it gives answers a number and writes none",
+            param="model",
+            code="model_not_supported",
+        )
+    targets = served_targets(store, config, project)
     known = [target.name for target in targets]
     close = difflib.get_close_matches(name[:128], known, n=3, cutoff=0.4) or known[:3]
     raise RequestError(

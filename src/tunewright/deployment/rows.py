@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from tunewright.model.choices import Choices, Walk  # loads torch
 
 Reason = Literal["stop", "length"]
-_PAUSE = 0.003
-"""Seconds between two chunks of a stream, for each answer that is under way."""
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.2
+"""Seconds between two chunks of a stream: for each answer that is under way, and at most."""
 
 
 class Token(NamedTuple):
@@ -237,7 +237,7 @@ _Letter = tuple[Job, int, "Token | Exception", "Reason | None"]
 
 def _deliver(batch: Sequence[_Letter]) -> None:
     # Every chunk of a stream costs time that others wait for: the more answers, the longer pauses.
-    pause = _PAUSE * len(batch)
+    pause = min(_PAUSE * len(batch), _LONGEST_PAUSE)
     for job, index, what, reason in batch:
         if isinstance(what, Exception):
             job.error = what
