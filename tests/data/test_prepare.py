@@ -416,3 +416,23 @@ def test_held_topics_are_nowhere_in_training(stage: Stage, tmp_path: Path) -> No
     assert dataset.config["split"]["topics"] == 0.2
     with pytest.raises(DataError, match="rows name 0 topics"):
         stage(write_csv(tmp_path / "plain.csv", forum()), split={"topics": 0.2})
+
+
+def test_phrases_of_a_row_come_along(stage: Stage, tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": f"第{n}条规定什么？",
+            "answer": f"规定押金{n}元。",
+            "required": [f"{n}元", "押金"],
+        }
+        for n in range(12)
+    ]
+    rows[3] |= {"forbidden": "保证胜诉；一定赢 | 包赢", "required": "true"}
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    kept = {row.source.row: row for found in stage.rows(stage(file)).values() for row in found}
+    assert len(kept) == 12
+    assert kept[1].required == ("0元", "押金")
+    assert (kept[4].required, kept[4].forbidden) == ((), ("保证胜诉", "一定赢", "包赢"))
+    assert kept[5].forbidden == ()

@@ -153,7 +153,8 @@ class Row(BaseModel):
     ``slice`` is a label that scores are reported by, e.g. ``paraphrase``; ``origin`` tells the
     team's own rows from those mixed in against forgetting. In a preference, ``conversation``
     ends with the better answer and ``rejected`` holds the worse one; in a rating, ``desirable``
-    judges the conversation's answer.
+    judges the conversation's answer. ``required`` and ``forbidden`` are phrases that answers are
+    scored by.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -165,6 +166,8 @@ class Row(BaseModel):
     origin: Literal["own", "general"] = "own"
     rejected: tuple[Message, ...] = ()
     desirable: bool | None = None
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
 
 
 class Passage(BaseModel):

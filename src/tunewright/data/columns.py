@@ -41,6 +41,13 @@ NAMES: dict[str, tuple[str, ...]] = {
         *("createdat", "created", "createtime", "创建时间", "提问时间", "咨询时间", "发布时间"),
         *("date", "日期", "datetime", "timestamp", "time", "时间", "发送时间"),
     ),
+    "required": (
+        *("required", "requiredphrases", "mustsay", "mustmention", "必含", "必含短语", "必须包含"),
+        *("必答要点",),
+    ),
+    "forbidden": (
+        *("forbidden", "forbiddenphrases", "mustnotsay", "禁用", "禁用短语", "禁用词", "不得包含"),
+    ),
     "messages": ("messages", "conversations", "conversation", "dialogue", "dialog", "对话"),
     "chosen": ("chosen", "chosenresponse", "preferred", "优选", "优选回答", "好回答", "较好回答"),
     "rejected": (
@@ -69,7 +76,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 FIELDS = tuple(NAMES)
 QUESTION_FIELDS = ("question", "title", "input", "system", "history")
 """Fields that make up what is asked."""
-EXTRA_FIELDS = ("slice", "group", "date")
+EXTRA_FIELDS = ("slice", "group", "date", "required", "forbidden")
 """Fields that any format may have beside its own."""
 ROW_FIELDS = ("question", "title", "input", "answer", "system", "history", "best", *EXTRA_FIELDS)
 """Fields that a table of questions and answers is searched for."""

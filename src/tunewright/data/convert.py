@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,9 @@ from tunewright.data.keys import groups_of, near_keys
 from tunewright.data.normal import clean_all, turns_group
 from tunewright.data.records import Draft, Dropped, Record, Turn, Unusable, said_by
 from tunewright.data.sources import Source
+
+_BETWEEN = re.compile(r"[;；|\n]")
+_MARKS = TRUE | FALSE
 
 _EXCERPT = 200
 
@@ -43,7 +47,7 @@ class Converter:
     def __init__(self, source: Source, plan: Plan, config: PrepareConfig) -> None:
         self._name, self._plan = source.name, plan
         self._conditions = _conditions(source, config)
-        self._described = plan.best or plan.slice or plan.group or plan.date
+        self._described = any((plan.best, plan.slice, plan.group, plan.date, plan.phrases))
         self._system: tuple[Turn, ...] = ()
         if config.system and plan.kind != "text":
             self._system = (Turn("system", config.system),)
@@ -130,8 +134,22 @@ def _describe(draft: Draft, fields: Mapping[str, Any], plan: Plan) -> None:
         draft.slice = _label(fields.get(plan.slice))
     if plan.date:
         draft.date = comparable_date(fields.get(plan.date))
+    for kind, column in plan.phrases.items():
+        setattr(draft, kind, phrases_in(fields.get(column)))
     if plan.group and (together := _label(fields.get(plan.group))):
         draft.group = turns_group((), f"{plan.group}={together}")
+
+
+def phrases_in(value: Any) -> tuple[str, ...]:
+    """The phrases of a cell: a list of texts, or texts with semicolons, bars or line ends between.
+
+    Anything else, a yes or no say, names no phrase.
+    """
+    if not isinstance(value, str | list) or (isinstance(value, str) and mark(value) in _MARKS):
+        return ()
+    texts = value if isinstance(value, list) else _BETWEEN.split(value)
+    found = [text.strip() for text in texts if isinstance(text, str)]
+    return tuple(dict.fromkeys(text for text in found if text))
 
 
 def _label(value: Any) -> str | None:

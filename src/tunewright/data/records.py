@@ -82,6 +82,8 @@ class Draft:
         label: the class of a classification row, by which splits are stratified.
         best: whether its source marks it as the best answer; None where it has no marks.
         date: when it was written, as its source says; compared as text.
+        required: phrases that an answer must say when it is scored.
+        forbidden: phrases that it must not say.
     """
 
     turns: tuple[Turn, ...]
@@ -97,6 +99,8 @@ class Draft:
     label: str | None = None
     best: bool | None = None
     date: str | None = None
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
 
     @property
     def question(self) -> str:
@@ -130,6 +134,8 @@ class Draft:
             origin=self.origin,
             rejected=tuple(turn.message() for turn in self.rejected),
             desirable=self.desirable,
+            required=self.required,
+            forbidden=self.forbidden,
         )
 
     def line(self) -> bytes:
@@ -155,6 +161,10 @@ class Draft:
             stored["rejected"] = [_stored(turn) for turn in self.rejected]
         if self.desirable is not None:
             stored["desirable"] = self.desirable
+        if self.required:
+            stored["required"] = self.required
+        if self.forbidden:
+            stored["forbidden"] = self.forbidden
         return orjson.dumps(stored, option=orjson.OPT_APPEND_NEWLINE)
 
 

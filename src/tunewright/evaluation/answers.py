@@ -13,13 +13,18 @@ from tunewright.evaluation.scorers.base import Metric, Sample
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked; ``slice`` is what scores are reported by, ``group`` what belongs together."""
+    """What is asked; ``slice`` is what scores are reported by, ``group`` what belongs together.
+
+    ``required`` and ``forbidden`` are phrases that the answer must, or must not, say.
+    """
 
     id: str
     prompt: Conversation
     reference: str
     slice: str | None
     group: str
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ class Scored:
 def question_of(row: Row, id: str) -> Question:
     """A dataset row as a question; its final assistant turn is the reference."""
     talk = row.conversation
-    return Question(id, talk.prompt(), talk.answer or "", row.slice, row.group)
+    answer = talk.answer or ""
+    return Question(id, talk.prompt(), answer, row.slice, row.group, row.required, row.forbidden)
 
 
 def answered(prompt: Conversation, answer: str) -> Conversation:
@@ -97,6 +103,8 @@ def score_answers(
             answer.finish_reason,
             question.prompt.question,
             told[number] if told else None,
+            question.required,
+            question.forbidden,
         )
         for number, (question, answer) in enumerate(zip(questions, said, strict=True))
     ]

@@ -124,6 +124,11 @@ class Questioning:
             self._comparable,
             self.config.scoring,
             self.store,
+            frozenset(
+                kind
+                for kind in ("required", "forbidden")
+                if any(getattr(question, kind) for question in self.sets.test)
+            ),
         )
         return open_metrics(material)
 

@@ -259,3 +259,17 @@ def test_a_faulty_function_is_the_users_to_see(tmp_path: Path, body: str, messag
 def test_a_function_that_is_not_there(reference: str) -> None:
     with pytest.raises(ConfigError, match="scorer_file"):
         open_metrics(Material(["x"], config=ScoringConfig(scorer_file=reference)))
+
+
+def test_rows_bring_phrases_of_their_own() -> None:
+    """With and without a file, and nothing said where a row names none."""
+    samples = [
+        Sample("七日内退还押金。", "七日", required=("七日", "押金"), forbidden=("保证",)),
+        Sample("保证 七日 内退还。", "七日", required=("七日", "押金"), forbidden=("保证",)),
+        Sample("不清楚。", "七日"),
+    ]
+    material = Material(["七日"] * 3, phrased=frozenset({"required", "forbidden"}))
+    found = {one.name: one.score(samples) for one in open_metrics(material)}
+    assert [one and one.value for one in found["required"]] == [1.0, 0.5, None]
+    assert [one and one.value for one in found["forbidden"]] == [0.0, 1.0, None]
+    assert "required" not in {one.name for one in open_metrics(Material(["七日"] * 3))}

@@ -43,14 +43,18 @@ class Parsed(NamedTuple):
     label: str | None = None
 
 
+PHRASES = ("required", "forbidden")
+"""Fields of phrases that answers are scored by."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How one file's records become rows.
 
     Attributes:
         format: name in ``FORMATS``.
-        fields: field → column; ``best``, ``slice``, ``group`` and ``date`` are read by whoever
-            makes rows of what ``convert`` gives.
+        fields: field → column; ``best``, ``slice``, ``group``, ``date``, ``required`` and
+            ``forbidden`` are read by whoever makes rows of what ``convert`` gives.
         reason: why this format and these columns.
         convert: what a record says; raises Unusable.
         kind: what the file's rows are.
@@ -89,6 +93,11 @@ class Plan:
     def date(self) -> str | None:
         """Column that says when a row was written."""
         return self.fields.get("date")
+
+    @property
+    def phrases(self) -> dict[str, str]:
+        """``required`` and ``forbidden``: the columns of phrases that answers are scored by."""
+        return {kind: self.fields[kind] for kind in PHRASES if kind in self.fields}
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Sample:
         question: the last user turn.
         log_likelihood: of the reference under the responder, in nats, and its tokens; None where
             the responder cannot tell.
+        required: phrases of this question that the answer must say.
+        forbidden: phrases that it must not say.
     """
 
     answer: str
@@ -41,6 +43,8 @@ class Sample:
     finish_reason: str = FINISHED
     question: str = ""
     log_likelihood: tuple[float, int] | None = None
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
 
 
 class Value(NamedTuple):
@@ -69,6 +73,7 @@ class Material:
         likely: whether all responders tell how likely a reference is, over the same tokens.
         config: what the user asked for.
         store: has the settings that endpoints need.
+        phrased: ``required`` or ``forbidden``, where questions bring such phrases of their own.
     """
 
     references: Sequence[str]
@@ -76,6 +81,7 @@ class Material:
     likely: bool = False
     config: ScoringConfig = field(default_factory=ScoringConfig)
     store: Store | None = None
+    phrased: frozenset[str] = frozenset()
 
     @cached_property
     def chinese(self) -> bool:

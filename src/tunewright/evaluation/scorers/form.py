@@ -180,10 +180,14 @@ def forbidden(material: Material) -> Score:
 
 
 def _by_phrases(material: Material, kind: str, value: Callable[[list[bool]], float]) -> Score:
-    phrases = read_phrases(material.config.phrases, kind)
+    path = material.config.phrases
+    own_only = path is None and kind in material.phrased
+    phrases = Phrases() if own_only else read_phrases(path, kind)
 
     def score(one: Sample) -> Value | None:
-        wanted, answer = phrases.of(one.question, kind), normalise(one.answer)
+        own = [normalise(phrase) for phrase in getattr(one, kind)]
+        wanted = [*dict.fromkeys([*phrases.of(one.question, kind), *own])]
+        answer = normalise(one.answer)
         return Value(value([phrase in answer for phrase in wanted])) if wanted else None
 
     return lambda samples: [score(one) for one in samples]

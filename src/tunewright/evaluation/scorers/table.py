@@ -71,6 +71,8 @@ BASIC: Final = ("exact", "char_f1", "length", "stop")
 
 
 def _phrases(material: Material, kind: str) -> bool:
+    if kind in material.phrased:
+        return True
     if material.config.phrases is None:
         return False
     phrases = form.read_phrases(material.config.phrases, kind)
