@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,9 @@ import pytest
 from tests.evaluation.blind.conftest import MakeSession, box_of
 
 from tunewright.core.errors import DataError, InputError
-from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 from tunewright.evaluation.blind.session import BlindSession, read_items
-from tunewright.evaluation.blind.votes import Box, Vote, read_ballot
+from tunewright.evaluation.blind.votes import Vote, read_ballot
 
 
 def test_the_last_vote_counts_and_can_be_taken_back(
@@ -48,29 +48,37 @@ def test_a_torn_line_costs_only_itself(store: Store, make_session: MakeSession) 
     assert set(box.read()["Wang"]) == {first.id, second.id}
 
 
-def _voter(home: str, session: str, name: str, questions: list[str]) -> None:
-    store = Store(Path(home), Settings(home=Path(home)))
-    box = Box(store, store.get(BlindSession, session), questions)
-    for number, question in enumerate(questions):
-        box.add(name, [Vote(question=question, choice="a", cast=float(number))])
-    store.close()
+VOTER = """
+import json, sys
+from pathlib import Path
+from tunewright.core.store import Store
+from tunewright.evaluation.blind.session import BlindSession, read_items
+from tunewright.evaluation.blind.votes import Box, Vote
+
+store = Store(Path(sys.argv[1]))
+session = store.get(BlindSession, sys.argv[2])
+ids = [item.id for item in read_items(store, session)]
+box = Box(store, session, ids)
+for number, question in enumerate(ids):
+    box.add(sys.argv[3], [Vote(question=question, choice="a", cast=float(number))])
+print("torch" in sys.modules)
+"""
 
 
 def test_voters_in_several_processes_lose_nothing(store: Store, make_session: MakeSession) -> None:
     session = make_session()
-    ids = [item.id for item in read_items(store, session)]
-    context = multiprocessing.get_context("spawn")
     names = ["Wang", "Li", "Zhang"]
     voters = [
-        context.Process(target=_voter, args=(str(store.home), session.id, name, ids))
+        subprocess.Popen(
+            [sys.executable, "-c", VOTER, str(store.home), session.id, name],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for name in names
     ]
-    for voter in voters:
-        voter.start()
-    for voter in voters:
-        voter.join()
+    assert [voter.communicate()[0] for voter in voters] == ["False\n"] * len(names)
     kept = box_of(store, session).read()
-    assert {name: len(kept[name]) for name in names} == dict.fromkeys(names, len(ids))
+    assert {name: len(kept[name]) for name in names} == dict.fromkeys(names, session.questions)
 
 
 # Files of votes --------------------------------------------------------------------------------
