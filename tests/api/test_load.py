@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,9 +19,11 @@ import httpx
 import pytest
 
 from tunewright.core.api_keys import issue_key
+from tunewright.core.deployments import Signed, switch
 from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 from tunewright.core.usage import read_usage
+from tunewright.deployment.deploy import Order, deploy
 
 from .conftest import HELLO, PATIENCE, Server, eventually, start_server
 
@@ -244,3 +247,63 @@ def stopped_amid(server: Server, count: int) -> list[str]:
         return last if last == "[DONE]" else str(json.loads(last)["error"]["code"])
 
     return together(server, count, ask)
+
+
+@pytest.mark.parametrize("flips", [10, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.timeout(3600)
+def test_a_switch_that_is_flipped_under_load_fails_nobody(
+    roomy: tuple[Server, str], slow_base: Path, flips: int
+) -> None:
+    """Everybody is answered by the model or by the fixed text, and is told by whom."""
+    server, key = roomy
+    home = server.stderr.parent
+    store = Store(home, Settings(home=home, offline=True))
+    name = f"flipped{flips}"
+    resting = "The assistant is resting."
+    deploy(store, Order(name, {"model": str(slow_base), "answer": {"en": resting, "zh": resting}}))
+    over = threading.Event()
+
+    def flip() -> None:
+        for number in range(flips):
+            time.sleep(0.3)
+            switch(store, name, bool(number % 2), Signed("cli:test", "to and fro"))
+        over.set()
+
+    async def ask(client: httpx.AsyncClient, number: int) -> Counter[str]:
+        served: Counter[str] = Counter()
+        while not over.is_set():
+            body = {"model": name, "messages": HELLO, "max_tokens": 4, "stream": bool(number % 2)}
+            reply = await client.post("/chat/completions", json=body)
+            assert reply.status_code == 200, reply.text
+            assert '"error"' not in reply.text
+            who = reply.headers["x-tunewright-served-by"]
+            assert (resting in "".join(said(reply))) == (who == "fixed-answer")
+            served[who] += 1
+        return served
+
+    async def served_by(client: httpx.AsyncClient, _: int) -> str:
+        body = {"model": name, "messages": HELLO, "max_tokens": 1}
+        reply = await client.post("/chat/completions", json=body)
+        return reply.headers["x-tunewright-served-by"]
+
+    # Until its engine runs the fixed answer stands in.
+    assert eventually(lambda: together(server, 1, served_by, key) == ["slow"])
+    flipping = threading.Thread(target=flip)
+    flipping.start()
+    try:
+        counts = sum(together(server, 8, ask, key), Counter())
+    finally:
+        flipping.join()
+        store.close()
+    assert counts.keys() == {"slow", "fixed-answer"}
+
+
+def said(reply: httpx.Response) -> Iterator[str]:
+    """The pieces of text of an answer, whole or streamed."""
+    if not reply.headers["content-type"].startswith("text/event-stream"):
+        yield reply.json()["choices"][0]["message"]["content"]
+        return
+    for line in reply.text.splitlines():
+        if line.startswith("data: {"):
+            for choice in json.loads(line[6:])["choices"]:
+                yield choice["delta"].get("content") or ""
