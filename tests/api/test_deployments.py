@@ -115,10 +115,10 @@ def text(reply: httpx.Response) -> str:
 
 
 def told(reply: httpx.Response) -> tuple[str | None, str | None, str | None]:
-    """Who answered, for which deployment, as which fallback."""
+    """Who answered (of a server its name alone), for which deployment, as which fallback."""
     names = ("served-by", "deployment", "fallback")
     served, deployment, fallback = (reply.headers.get(f"x-tunewright-{name}") for name in names)
-    return served, deployment, fallback
+    return (served or "").rpartition("/")[2], deployment, fallback
 
 
 def chunks(reply: httpx.Response) -> list[dict[str, Any]]:
@@ -140,6 +140,7 @@ def test_the_model_that_answered_is_told(world: World) -> None:
     reply = world.ask(name)
     assert text(reply) == "I am one"
     assert reply.json()["model"] == "one"
+    assert reply.headers["x-tunewright-served-by"] == "upstream:one/one"
     assert told(reply) == ("one", name, None)
     stream = world.ask(name, stream=True)
     assert told(stream) == ("one", name, None)
@@ -377,10 +378,10 @@ def test_a_canary_gets_its_share_and_keeps_its_people(world: World) -> None:
             assert told(reply)[2] is None
             return str(told(reply)[0])
 
-        users = [who(user=f"u{number}") for number in range(80)]
-        assert [who(user=f"u{number}") for number in range(0, 80, 5)] == users[::5]
-        drawn = Counter(who() for _ in range(80))
-    low, high = bounds(80, 0.3)
+        users = [who(user=f"u{number}") for number in range(60)]
+        assert [who(user=f"u{number}") for number in range(0, 60, 6)] == users[::6]
+        drawn = Counter(who() for _ in range(60))
+    low, high = bounds(60, 0.3)
     assert low <= Counter(users)["two"] <= high
     assert low <= drawn["two"] <= high
     assert world.show(name)["standing"]["canary"]["failed"] == 0
@@ -489,7 +490,10 @@ def test_wrong_input_makes_nothing(
 def test_a_name_is_taken_once(world: World) -> None:
     name = world.deploy()
     assert world.post("", name=name, model="slow").status_code == 400
-    assert world.post("/nobody", settings={"top_p": 0.5}).status_code == 404
+    for nobody in ("nobody", "latest", "dep_"):
+        assert world.post(f"/{nobody}", settings={"top_p": 0.5}).status_code == 404
+        assert world.post(f"/{nobody}/off").status_code == 404
+    assert world.post(f"/{world.show(name)['id']}/off").json()["name"] == name
 
 
 def test_a_kill_amid_changes_leaves_the_old_or_the_new(slow_base: Path, tmp_path: Path) -> None:

@@ -138,6 +138,14 @@ def test_wrong_settings_make_nothing(store: Store, values: dict[str, Any], messa
     assert store.find(Deployment, "clerk") is None
 
 
+def test_null_puts_a_setting_back(store: Store) -> None:
+    first = deploy(store, Order("clerk", {"model": "nano"}))
+    more = {"when_off": "error", "system": "Be short.", "fallback": ["upstream:a"],
+            "limits": {"concurrency": 3}, "canary": {"model": "upstream:b"}}  # fmt: skip
+    assert deploy(store, Order("clerk", more)).settings != first.settings
+    assert deploy(store, Order("clerk", dict.fromkeys(more))).settings == first.settings
+
+
 def test_a_new_model_ends_the_trial_of_a_canary(store: Store) -> None:
     deploy(store, Order("clerk", {"model": "nano", "max_tokens": 9}))
     tried = set_canary(store, Order("clerk"), "upstream:a", 5.0)

@@ -111,6 +111,17 @@ class _Act:
 ActOf = Annotated[_Act, Depends(_Act)]
 
 
+async def _named(name: str, store: StoreOf) -> Deployment:
+    """The deployment of exactly this name or id."""
+    for found in await asyncio.to_thread(deployments_of, store):
+        if name in (found.name, found.id):
+            return found
+    raise RequestError(404, f"there is no deployment {name[:128]!r}", code="not_found")
+
+
+NamedOf = Annotated[Deployment, Depends(_named)]
+
+
 @router.get("", summary="List deployments")
 async def list_deployments(store: StoreOf, deployments: DeploymentsOf) -> dict[str, Any]:
     """Newest first."""
@@ -130,30 +141,27 @@ async def create_deployment(
 
 
 @router.get("/{name}", summary="One deployment")
-async def retrieve_deployment(
-    name: str, store: StoreOf, deployments: DeploymentsOf
-) -> dict[str, Any]:
+async def retrieve_deployment(named: NamedOf, deployments: DeploymentsOf) -> dict[str, Any]:
     """Its settings, why its models may be served, and how it stands."""
-    found = await _told(lambda: store.get(Deployment, name))
-    return _object(found, deployments.get(found.name))
+    return _object(named, deployments.get(named.name))
 
 
 @router.post(
     "/{name}", summary="Change a deployment", openapi_extra=json_body("ChangeDeploymentRequest")
 )
 async def change_deployment(
-    name: str, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
 ) -> dict[str, Any]:
     """What is not named stays; null puts a setting back."""
     asked = await parse_body(request, ChangeDeploymentRequest)
-    order = Order(name, asked.settings, _by(caller), asked.reason, asked.override, new=False)
+    order = Order(named.name, asked.settings, _by(caller), asked.reason, asked.override, new=False)
     return await act(lambda store: deploy(store, order, _naming(config)))
 
 
 @router.delete("/{name}", summary="Delete a deployment")
-async def remove_deployment(name: str, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+async def remove_deployment(named: NamedOf, act: ActOf, caller: CallerOf) -> dict[str, Any]:
     """The name leads nowhere from then on; its history stays."""
-    gone = await act(lambda store: delete_deployment(store, name, Signed(_by(caller), DELETED)))
+    gone = await act(lambda store: delete_deployment(store, named.id, Signed(_by(caller), DELETED)))
     return {"id": gone["id"], "object": "deployment", "name": gone["name"], "deleted": True}
 
 
@@ -169,11 +177,13 @@ async def list_revisions(name: str, store: StoreOf) -> dict[str, Any]:
     summary="Switch a deployment on",
     openapi_extra=json_body("SwitchDeploymentRequest"),
 )
-async def switch_on(name: str, request: Request, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+async def switch_on(
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
+) -> dict[str, Any]:
     """Its model answers."""
     asked = await _maybe(request, SwitchDeploymentRequest)
     signed = Signed(_by(caller), "on", asked.reason)
-    return await act(lambda store: switch(store, name, True, signed))
+    return await act(lambda store: switch(store, named.id, True, signed))
 
 
 @router.post(
@@ -181,32 +191,34 @@ async def switch_on(name: str, request: Request, act: ActOf, caller: CallerOf) -
     summary="Switch a deployment off",
     openapi_extra=json_body("SwitchDeploymentRequest"),
 )
-async def switch_off(name: str, request: Request, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+async def switch_off(
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
+) -> dict[str, Any]:
     """Its fixed answer or an error is all that comes, until somebody switches it on."""
     asked = await _maybe(request, SwitchDeploymentRequest)
     signed = Signed(_by(caller), "off", asked.reason)
-    return await act(lambda store: switch(store, name, False, signed))
+    return await act(lambda store: switch(store, named.id, False, signed))
 
 
 @router.post(
     "/{name}/canary", summary="Try a second model", openapi_extra=json_body("CanaryRequest")
 )
 async def try_canary(
-    name: str, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf, config: ConfigOf
 ) -> dict[str, Any]:
     """It gets a share of the requests, and is taken back by itself when it fails more often."""
     asked = await parse_body(request, CanaryRequest)
-    order = Order(name, {}, _by(caller), asked.reason, asked.override)
+    order = Order(named.name, {}, _by(caller), asked.reason, asked.override)
     return await act(
         lambda store: set_canary(store, order, asked.model, asked.percent, _naming(config))
     )
 
 
 @router.delete("/{name}/canary", summary="Take a canary back")
-async def stop_canary(name: str, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+async def stop_canary(named: NamedOf, act: ActOf, caller: CallerOf) -> dict[str, Any]:
     """All requests go to the model again."""
     signed = Signed(_by(caller), "canary taken back")
-    return await act(lambda store: end_canary(store, name, signed))
+    return await act(lambda store: end_canary(store, named.id, signed))
 
 
 @router.post(
@@ -215,12 +227,12 @@ async def stop_canary(name: str, act: ActOf, caller: CallerOf) -> dict[str, Any]
     openapi_extra=json_body("SwitchDeploymentRequest"),
 )
 async def promote_canary(
-    name: str, request: Request, act: ActOf, caller: CallerOf
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
 ) -> dict[str, Any]:
     """All requests go to it from then on."""
     asked = await _maybe(request, SwitchDeploymentRequest)
     signed = Signed(_by(caller), "promoted", asked.reason)
-    return await act(lambda store: promote(store, name, signed))
+    return await act(lambda store: promote(store, named.id, signed))
 
 
 @router.post(
@@ -229,12 +241,12 @@ async def promote_canary(
     openapi_extra=json_body("RollbackDeploymentRequest"),
 )
 async def roll_back_deployment(
-    name: str, request: Request, act: ActOf, caller: CallerOf
+    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
 ) -> dict[str, Any]:
     """As a new revision; whether it is on stays as it is."""
     asked = await _maybe(request, RollbackDeploymentRequest)
     return await act(
-        lambda store: roll_back(store, name, _by(caller), asked.revision, asked.reason)
+        lambda store: roll_back(store, named.id, _by(caller), asked.revision, asked.reason)
     )
 
 

@@ -138,7 +138,7 @@ def _upstream_target(config: ServeConfig, reference: str) -> Target:
     name = model or upstream.models[0]
     if name not in upstream.models:
         raise NotFoundError(f"upstream {server!r} has no model {name!r}; it has {upstream.models}")
-    return Target(name, name, server, server=server, known_as=name)
+    return Target(name, f"{UPSTREAM}{server}/{name}", server, server=server, known_as=name)
 
 
 def find_target(store: Store, config: ServeConfig, name: str, project: str | None = None) -> Target:

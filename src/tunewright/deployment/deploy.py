@@ -66,7 +66,7 @@ def deploy(store: Store, order: Order, naming: Naming | None = None) -> Deployme
         old = before.settings if before else {}
         if values.get("model", old.get("model")) != old.get("model") and "canary" not in values:
             values = {**values, "canary": dict(_NO_CANARY)}
-        config = DeployConfig.build(merge(old, values))
+        config = DeployConfig.build(_given(merge(old, values)))
         evidence = evidence_for(store, config, before.evidence if before else {}, order.override)
         settings = config.json_dict()
         reason = order.reason or order.override
@@ -162,6 +162,15 @@ def roll_back(
         signed = Signed(by, f"rolled back to revision {past.revision}", reason)
         update = {"settings": past.settings, "evidence": known}
         return revise(store, current.id, signed, lambda _: update)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings less those that are null: they go back to what they are by themselves."""
+    return {
+        name: _given(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None
+    }
 
 
 def _there(store: Store, entry: Mapping[str, str | None]) -> bool:
