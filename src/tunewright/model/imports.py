@@ -12,7 +12,7 @@ from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.chatglm3.adapters import is_original, native_adapter
-from tunewright.model.chatglm3.pickled_index import pickled_tensors
+from tunewright.model.chatglm3.torch_file import torch_tensors
 from tunewright.model.folders import read_json
 from tunewright.model.rendering import Renderer
 from tunewright.model.tuners.files import PEFT_SETTINGS, PEFT_TENSORS, read_settings, tuner_of
@@ -72,7 +72,7 @@ def _stored(folder: Path) -> dict[str, StoredTensor]:
     if (folder / PEFT_TENSORS).is_file():
         return stored_tensors(folder / PEFT_TENSORS)
     if (folder / _PICKLED).is_file():
-        return pickled_tensors(folder / _PICKLED)
+        return torch_tensors(folder / _PICKLED)
     raise ModelError(f"{folder} has no {PEFT_TENSORS}", "Copy the adapter's whole folder.")
 
 

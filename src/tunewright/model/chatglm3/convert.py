@@ -25,7 +25,7 @@ from tunewright.core.files import (
 )
 from tunewright.model.chatglm3.config import native_config
 from tunewright.model.chatglm3.layout import expected_shapes, native_tensors
-from tunewright.model.chatglm3.pickled_index import pickled_tensors
+from tunewright.model.chatglm3.torch_file import torch_tensors
 from tunewright.model.folders import read_json
 from tunewright.model.weights import StoredTensor, stored_tensors, weight_files, write_stored
 
@@ -34,7 +34,7 @@ PIECES = "tokenizer.model"
 _VERSION = 1
 _SLACK = 64 * 2**20
 _INDEX = "model.safetensors.index.json"
-_PICKLED_INDEX = "pytorch_model.bin.index.json"
+_TORCH_INDEX = "pytorch_model.bin.index.json"
 
 
 def is_chatglm(folder: Path) -> bool:
@@ -86,7 +86,7 @@ def native_folder(folder: Path, home: Path, sha256: Callable[[Path], str]) -> Pa
 
 def _weight_files(folder: Path) -> list[Path]:
     """Safetensors where there are such, else torch files."""
-    index = folder / _PICKLED_INDEX
+    index = folder / _TORCH_INDEX
     if any(folder.glob("*.safetensors")):
         return weight_files(folder)
     if index.is_file():
@@ -102,7 +102,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _tensors(file: Path) -> dict[str, StoredTensor]:
-    return stored_tensors(file) if file.suffix == ".safetensors" else pickled_tensors(file)
+    return stored_tensors(file) if file.suffix == ".safetensors" else torch_tensors(file)
 
 
 def _refuse_gaps(

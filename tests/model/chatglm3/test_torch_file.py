@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tunewright.core.errors import ModelError
-from tunewright.model.chatglm3.pickled_index import pickled_tensors
+from tunewright.model.chatglm3.torch_file import torch_tensors
 
 
 def read(path: Path, name: str, dtype: torch.dtype) -> torch.Tensor:
-    found = pickled_tensors(path)[name]
+    found = torch_tensors(path)[name]
     data = path.read_bytes()[found.begin : found.begin + found.size]
     return torch.frombuffer(bytearray(data), dtype=dtype).view(found.shape)
 
@@ -50,7 +50,7 @@ def test_code_in_a_pickle_never_runs(tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     torch.save({"a": torch.ones(2), "b": Hostile(touched)}, tmp_path / "x.bin")
     with pytest.raises(ModelError, match="which is no part of a tensor"):
-        pickled_tensors(tmp_path / "x.bin")
+        torch_tensors(tmp_path / "x.bin")
     assert not touched.exists()
 
 
@@ -80,10 +80,10 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
     }
     for changed, message in cases.items():
         with pytest.raises(ModelError, match=message):
-            pickled_tensors(rewritten(good, changed))
+            torch_tensors(rewritten(good, changed))
     torch.save({"a": torch.ones(4, 4).t()[:, :2]}, good)
     with pytest.raises(ModelError, match="not stored row by row"):
-        pickled_tensors(good)
+        torch_tensors(good)
     torch.save({"a": torch.ones(2)}, good, _use_new_zipfile_serialization=False)
     with pytest.raises(ModelError, match=r"no torch file of version 1\.6"):
-        pickled_tensors(good)
+        torch_tensors(good)
