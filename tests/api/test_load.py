@@ -284,7 +284,7 @@ def test_a_switch_that_is_flipped_under_load_fails_nobody(
     async def served_by(client: httpx.AsyncClient, _: int) -> str:
         body = {"model": name, "messages": HELLO, "max_tokens": 1}
         reply = await client.post("/chat/completions", json=body)
-        return reply.headers["x-tunewright-served-by"]
+        return reply.headers.get("x-tunewright-served-by", "")
 
     # Until its engine runs the fixed answer stands in.
     assert eventually(lambda: together(server, 1, served_by, key) == ["slow"])
