@@ -19,11 +19,16 @@ import httpx
 import openai
 import pytest
 
+from tunewright.api.access import Caller
+from tunewright.api.batches import batch_object, cancel
 from tunewright.core.api_keys import issue_key
 from tunewright.core.asked_records import Batch
+from tunewright.core.queue import Queue, Retry
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.core.usage import read_usage
+from tunewright.deployment.replies import RequestError
+from tunewright.jobs.batches import BATCH
 
 from .conftest import HELLO, PATIENCE, Server, eventually, start_server
 
@@ -389,3 +394,29 @@ def test_the_page_runs_as_it_stands(shared: Home, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for part in ("question-0", "question-2", "chatcmpl-", "What colour is coal?"):
         assert part in done.stdout
+
+
+def test_a_batch_that_breaks_off_again_and_again_has_failed(store: Store) -> None:
+    batch = Batch(
+        id=store.new_id(Batch),
+        project="a",
+        endpoint=CHAT,
+        input_file="file-1",
+        expires=time.time() + 60,
+        in_progress_at=time.time(),
+    )
+    store.add(batch)
+    queue = Queue(store)
+    queue.enqueue(batch.id, BATCH, "a")
+    assert batch_object(store, batch)["status"] == "in_progress"
+    entry = queue.lease(BATCH, 1, "here:1", 60)
+    assert entry is not None
+    queue.retry(entry.lease, Retry(attempts=1), {"code": "worker_failed", "message": "it broke"})
+    told = batch_object(store, batch)
+    assert (told["status"], told["failed_at"] is None) == ("failed", False)
+    (error,) = told["errors"]["data"]
+    assert (error["code"], error["message"], error["line"]) == ("worker_failed", "it broke", None)
+    assert set(error) == {"code", "message", "param", "line"}
+    with pytest.raises(RequestError) as caught:
+        cancel(store, batch.id, Caller("a"))
+    assert caught.value.status == 409

@@ -172,12 +172,17 @@ async def cancel_batch(
     batch_id: str, caller: CallerOf, store: StoreOf, background: BackgroundOf
 ) -> dict[str, Any]:
     """What was answered until then is in its output file, a moment later."""
-    batch = await asyncio.to_thread(_cancel, store, batch_id, caller)
+    batch = await asyncio.to_thread(cancel, store, batch_id, caller)
     background.wake()
     return batch_object(store, batch)
 
 
-def _cancel(store: Store, batch_id: str, caller: Caller) -> Batch:
+def cancel(store: Store, batch_id: str, caller: Caller) -> Batch:
+    """Ask for a batch's end; its task sees it a moment later.
+
+    Raises:
+        RequestError: 404, or 409 when it has ended.
+    """
     with store.transaction():
         batch = _batch_of(store, batch_id, caller)
         state = _state(batch, _given_up(store, batch))
@@ -209,7 +214,8 @@ def _given_up(store: Store, batch: Batch) -> dict[str, Any] | None:
     entry = Queue(store).get(batch.id)
     if entry.state != "failed" or entry.error is None:
         return None
-    return {**entry.error, "line": None, "at": entry.finished}
+    told = {key: entry.error.get(key) for key in ("code", "message", "param")}
+    return {**told, "line": None, "at": entry.finished}
 
 
 def _state(batch: Batch, given_up: dict[str, Any] | None) -> str:
