@@ -1,6 +1,7 @@
 """The OpenAPI document."""
 
 from tunewright.api.app import create_app, openapi_document
+from tunewright.api.scopes import OPEN_PATHS
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 
@@ -20,6 +21,18 @@ def test_the_document_builds_and_its_references_resolve(store: Store) -> None:
     chat = names["ChatRequest"]
     assert chat["required"] == ["model", "messages"]
     assert chat["additionalProperties"] is False
+
+
+def test_operations_say_who_may_and_what_they_answer(store: Store) -> None:
+    paths = openapi_document(create_app(store, ServeConfig()))["paths"]
+    for path, operations in paths.items():
+        for operation in operations.values():
+            assert min(operation["responses"]).startswith("2")
+            assert path in OPEN_PATHS or operation["security"] == [{"key": []}]
+    described = paths["/v1/evals"]["post"]["responses"]["201"]["content"]["application/json"]
+    assert described["schema"]["$ref"].endswith("/EvalObject")
+    streamed = paths["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+    assert set(streamed) == {"application/json", "text/event-stream"}
 
 
 def _references(value: object) -> list[str]:

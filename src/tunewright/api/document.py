@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -17,6 +17,9 @@ _JSON = "application/json"
 _KEY = "key"
 _PERMISSIONS = "/v1/fine_tuning/checkpoints/{checkpoint}/permissions"
 _JOB = "/v1/fine_tuning/jobs/{job_id}"
+_EVAL = "/v1/evals/{eval_id}"
+_RUNS = f"{_EVAL}/runs"
+_RUN = f"{_RUNS}/{{run_id}}"
 _STORED = "/v1/chat/completions/{completion_id}"
 
 # (method, path) → what a good reply holds; a route that is not here answers some JSON object.
@@ -36,6 +39,19 @@ _REPLIES: dict[tuple[str, str], type[BaseModel]] = {
     ("post", "/v1/batches"): o.BatchObject,
     ("get", "/v1/batches/{batch_id}"): o.BatchObject,
     ("post", "/v1/batches/{batch_id}/cancel"): o.BatchObject,
+    ("get", "/v1/evals"): o.Page[o.EvalObject],
+    ("post", "/v1/evals"): o.EvalObject,
+    ("get", _EVAL): o.EvalObject,
+    ("post", _EVAL): o.EvalObject,
+    ("delete", _EVAL): o.EvalDeleted,
+    ("get", _RUNS): o.Page[o.RunObject],
+    ("post", _RUNS): o.RunObject,
+    ("get", _RUN): o.RunObject,
+    ("post", _RUN): o.RunObject,
+    ("post", f"{_RUN}/cancel"): o.RunObject,
+    ("delete", _RUN): o.RunDeleted,
+    ("get", f"{_RUN}/output_items"): o.Page[o.ItemObject],
+    ("get", f"{_RUN}/output_items/{{output_item_id}}"): o.ItemObject,
     ("get", "/v1/files"): o.Page[o.FileObject],
     ("post", "/v1/files"): o.FileObject,
     ("get", "/v1/files/{file_id}"): o.FileObject,
@@ -80,6 +96,7 @@ _MADE = {
     "/v1/uploads": "upload_id",
     "/v1/fine_tuning/jobs": "job_id",
     "/v1/batches": "batch_id",
+    "/v1/evals": "eval_id",
 }
 
 
@@ -130,7 +147,7 @@ def _complete(
     ]
     replies = operation["responses"]
     replies.pop("422", None)
-    good = replies.setdefault("200", {"description": "Done"})
+    good = _good(operation)
     where = (method, path)
     if where in _OTHER_TYPES:
         good["content"] = _OTHER_TYPES[where]
@@ -145,10 +162,16 @@ def _complete(
         replies["503"] = {"description": "Not ready", "content": good["content"]}
 
 
+def _good(operation: dict[str, Any]) -> dict[str, Any]:
+    """What an operation answers when all went well."""
+    replies: dict[str, dict[str, Any]] = operation["responses"]
+    return next(reply for code, reply in replies.items() if code.startswith("2"))
+
+
 def _link(paths: dict[str, Any]) -> None:
     """Which operations go on with what another one made."""
     for path, name in _MADE.items():
-        links = paths[path]["post"]["responses"]["200"].setdefault("links", {})
+        links = _good(paths[path]["post"]).setdefault("links", {})
         for other, operations in paths.items():
             if f"{{{name}}}" in other:
                 for operation in operations.values():

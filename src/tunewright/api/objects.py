@@ -275,6 +275,64 @@ class BatchObject(Open):
     expires_at: int
 
 
+class EvalObject(Exact):
+    """What answers are tested for."""
+
+    id: str
+    object: Literal["eval"]
+    name: str
+    created_at: int
+    data_source_config: dict[str, Any]
+    testing_criteria: list[dict[str, Any]]
+    metadata: dict[str, str]
+
+
+class EvalDeleted(Exact):
+    """An eval that is not there any more."""
+
+    object: Literal["eval.deleted"]
+    deleted: Literal[True]
+    eval_id: str
+
+
+class RunObject(Open):
+    """One run of an eval."""
+
+    id: str
+    object: Literal["eval.run"]
+    eval_id: str
+    name: str
+    created_at: int
+    status: Literal["queued", "in_progress", "completed", "canceled", "failed"]
+    model: str
+    data_source: dict[str, Any]
+    result_counts: dict[str, int]
+    metadata: dict[str, str]
+
+
+class RunDeleted(Exact):
+    """A run that is not there any more."""
+
+    object: Literal["eval.run.deleted"]
+    deleted: Literal[True]
+    run_id: str
+
+
+class ItemObject(Exact):
+    """What a run found for one row."""
+
+    id: str
+    object: Literal["eval.run.output_item"]
+    created_at: int
+    run_id: str
+    eval_id: str
+    status: Literal["pass", "fail", "error"]
+    datasource_item_id: int
+    datasource_item: dict[str, Any]
+    results: list[dict[str, Any]]
+    sample: dict[str, Any]
+
+
 class UsageObject(Exact):
     """What was used, by key or by model."""
 
