@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunewright.evaluation.judging.facts import agreements, compared, reliability
-from tunewright.evaluation.judging.panel import EVEN, Panel, Sitting, Spent, Verdict
+from tunewright.evaluation.judging.facts import agreements, compared
+from tunewright.evaluation.judging.verdicts import (
+    EVEN,
+    Panel,
+    Sitting,
+    Spent,
+    Verdict,
+    reliability,
+)
 from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts, number, p_text, percent
 

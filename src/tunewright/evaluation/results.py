@@ -20,7 +20,7 @@ from tunewright.evaluation.statistics.proportions import proportion_interval
 from tunewright.evaluation.statistics.significance import holm
 
 if TYPE_CHECKING:
-    from tunewright.evaluation.judging.panel import Panel
+    from tunewright.evaluation.judging.verdicts import Panel
 
 ALL = "all"
 _FEW_EXACT = 0.1

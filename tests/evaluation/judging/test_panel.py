@@ -13,8 +13,9 @@ from tunewright.config.judging import JudgeConfig
 from tunewright.core.errors import ConfigError, EndpointError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.store import Store
-from tunewright.evaluation.judging.facts import agreements, panel_json, reliability
-from tunewright.evaluation.judging.panel import Panel, judged, require_judges, with_verdicts
+from tunewright.evaluation.judging.facts import agreements, panel_json
+from tunewright.evaluation.judging.panel import judged, require_judges, with_verdicts
+from tunewright.evaluation.judging.verdicts import Panel, reliability
 from tunewright.evaluation.page_judging import judging_part
 from tunewright.evaluation.results import ALL, Asked, Results, gather
 from tunewright.evaluation.texts import Texts
@@ -62,10 +63,11 @@ def test_a_fair_judge_prefers_what_is_closer_to_the_reference(store: Store, benc
         28, 28, 2800, 280,
     )  # fmt: skip
     assert spent.money == pytest.approx((2800 * 2 + 280 * 8) / 1e6)
-    before, after = (event.data["text"] for event in events if event.kind == "note")
+    before, after, outcome = (event.data["text"] for event in events if event.kind == "note")
     assert "28 requests to send (16 pairs in both orders, 2 of equal answers" in before
     assert "at the given prices" in before
     assert "28 requests sent" in after
+    assert "tuned: 12 better, 2 as good, 2 worse, 0 without a verdict; 0% changed" in outcome
     assert [e.data["done"] for e in events if e.kind == "progress"] == list(range(1, 29))
     form = bench.requests[0]["response_format"]["json_schema"]["schema"]
     assert form["properties"]["verdict"]["enum"] == ["A", "B", "tie"]

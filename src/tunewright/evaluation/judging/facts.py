@@ -9,31 +9,12 @@ from itertools import combinations
 from typing import Any
 
 from tunewright.core.files import digest
-from tunewright.evaluation.judging.panel import EVEN, Panel, Sitting, Verdict
+from tunewright.evaluation.judging.verdicts import EVEN, Panel, Sitting, reliability
 from tunewright.evaluation.results import ALL, Results
 from tunewright.evaluation.statistics.agreement import kappa
 from tunewright.evaluation.statistics.comparison import Comparison
 
 OUTCOMES = (0.0, EVEN, 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """How far a judge's verdicts on one challenger can be trusted.
-
-    Attributes:
-        pairs: of answers that differ, each asked about in both orders.
-        same: pairs of equal answers.
-        unreadable: pairs without a verdict.
-        flips: share of the pairs with two verdicts in which the order changed it.
-        first: share of decided replies that chose the answer shown first; 0.5 is fair.
-    """
-
-    pairs: int
-    same: int
-    unreadable: int
-    flips: float | None
-    first: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +34,6 @@ class Agreement:
     questions: int
     share: float
     kappa: float
-
-
-def reliability(verdicts: Sequence[Verdict]) -> Reliability:
-    """Counts over one challenger's verdicts."""
-    asked = [one for one in verdicts if not one.same]
-    flips = [one.flipped for one in asked if one.flipped is not None]
-    chosen = [r.choice for one in asked for r in one.rulings if r is not None and r.choice != "tie"]
-    return Reliability(
-        pairs=len(asked),
-        same=len(verdicts) - len(asked),
-        unreadable=sum(one.outcome is None for one in asked),
-        flips=sum(flips) / len(flips) if flips else None,
-        first=chosen.count("A") / len(chosen) if chosen else None,
-    )
 
 
 def agreement(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Final
 
 from tunewright.config.judging import JudgeConfig
@@ -15,90 +15,24 @@ from tunewright.endpoints.dialect import Messages
 from tunewright.endpoints.prices import cost
 from tunewright.evaluation.answers import Scored
 from tunewright.evaluation.judging.judges import Judge, Told, open_judges, prompt_tokens
-from tunewright.evaluation.judging.rubric import Choice, Rubric, Ruling, read_reply, read_rubric
+from tunewright.evaluation.judging.rubric import Rubric, read_reply, read_rubric
+from tunewright.evaluation.judging.verdicts import (
+    EVEN,
+    Panel,
+    Sitting,
+    Spent,
+    Verdict,
+    reliability,
+    worth,
+)
 from tunewright.evaluation.responders.cache import AnswerCache
 from tunewright.evaluation.results import Asked
 from tunewright.evaluation.scorers.base import Metric, Sample, Scorer, Value, on_demand
 
 METRIC: Final = "judge"
-EVEN: Final = 0.5
-"""The value of an answer that is as good as the baseline's."""
 _VERSION = 1
 _USUAL_REPLY = 60
 """Tokens of a reply as they usually come: a sentence and a verdict."""
-_SHOWN_FIRST: Final[dict[Choice, float]] = {"A": 1.0, "tie": EVEN, "B": 0.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a judge makes of one challenger's answer to one question.
-
-    Attributes:
-        outcome: 1 better than the baseline's, 0 worse, 0.5 as good or contradicted by the other
-            order; None where a reply could not be read.
-        rulings: with the baseline's answer first, and with the challenger's first; None and None
-            for equal answers, which nobody is asked about.
-        same: whether the answers are equal.
-    """
-
-    outcome: float | None
-    rulings: tuple[Ruling | None, Ruling | None] = (None, None)
-    same: bool = False
-
-    @property
-    def flipped(self) -> bool | None:
-        """Whether the order changed the verdict; None where there are not two."""
-        one, other = self.rulings
-        return None if one is None or other is None else _value(one, 0) != _value(other, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What verdicts took.
-
-    Attributes:
-        requests: behind all verdicts, also those known from before.
-        now: of these, sent in this evaluation.
-        prompt_tokens: of all of them.
-        completion_tokens: of all of them.
-        money: at the given prices; None without them.
-    """
-
-    requests: int
-    now: int
-    prompt_tokens: int
-    completion_tokens: int
-    money: float | None
-
-
-@dataclass(frozen=True)
-class Sitting:
-    """One judge's verdicts.
-
-    Attributes:
-        judge: its reference.
-        metric: the name under which its verdicts are scores.
-        verdicts: by challenger, in the order of the questions.
-        spent: on them.
-    """
-
-    judge: str
-    metric: str
-    verdicts: dict[str, list[Verdict]]
-    spent: Spent
-
-
-@dataclass(frozen=True)
-class Panel:
-    """All judges.
-
-    Attributes:
-        rubric: that they judged by.
-        sittings: in the order in which the judges were named.
-    """
-
-    rubric: Rubric
-    sittings: Sequence[Sitting]
 
 
 def metric_names(config: JudgeConfig) -> list[str]:
@@ -207,7 +141,8 @@ class _Hearing:
             name: [self._verdict(pair) for pair in keys[name]] for name in self._challengers
         }
         spent = self._spent()
-        self._listen(Event(kind="note", data={"text": self._account(spent)}))
+        for text in (self._account(spent), *(_outcome(*one) for one in verdicts.items())):
+            self._listen(Event(kind="note", data={"text": text}))
         return Sitting(self._judge.reference, self._metric, verdicts, spent)
 
     def _keys(self, challenger: str) -> list[tuple[str, str] | None]:
@@ -266,7 +201,7 @@ class _Hearing:
         one, other = (read_reply(self._told(key).text) for key in keys)
         if one is None or other is None:
             return Verdict(None, (one, other))
-        values = _value(one, 0), _value(other, 1)
+        values = worth(one, 0), worth(other, 1)
         return Verdict(values[0] if values[0] == values[1] else EVEN, (one, other))
 
     def _told(self, key: str) -> Told:
@@ -293,11 +228,16 @@ class _Hearing:
         )
 
 
-def _value(ruling: Ruling, challenger_first: int) -> float:
-    """What a ruling is worth to the challenger: 1, 0.5 or 0."""
-    first = _SHOWN_FIRST[ruling.choice]
-    return first if challenger_first else 1.0 - first
-
-
 def _priced(money: float | None) -> str:
     return "" if money is None else f", {money:,.4g} at the given prices"
+
+
+def _outcome(challenger: str, verdicts: Sequence[Verdict]) -> str:
+    """A challenger's verdicts in one line."""
+    trust = reliability(verdicts)
+    said = [verdict.outcome for verdict in verdicts]
+    flips = "" if trust.flips is None else f"; {trust.flips:.0%} changed with the order"
+    return (
+        f"  {challenger}: {said.count(1.0)} better, {said.count(EVEN)} as good, "
+        f"{said.count(0.0)} worse, {trust.unreadable} without a verdict{flips}"
+    )
