@@ -81,6 +81,9 @@ def test_limits_subjects_and_unknown_names(mmlu: Path) -> None:
     assert {q.slice for q in opened(mmlu, "mmlu", subjects=["prehistory"]).questions} == {
         "prehistory"
     }
+    assert len(opened(mmlu, "mmlu", split="dev", shots=0).questions) == 10
+    with pytest.raises(ConfigError, match="shown with its answer"):
+        opened(mmlu, "mmlu", split="dev")
     with pytest.raises(ConfigError, match="no benchmark 'mmmu'"):
         opened(mmlu, "mmmu")
 

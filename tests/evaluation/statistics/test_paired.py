@@ -47,7 +47,7 @@ def test_the_interval_covers_the_truth(before: float, lost: float, gained: float
     for table in tables:
         low, high = Paired(*map(int, table)).interval
         covered += low <= gained - lost <= high
-    assert 0.93 <= covered / 1000 <= 0.98
+    assert 0.93 <= covered / 1000 <= 0.97
 
 
 def test_a_loss_of_the_whole_margin_is_hardly_ever_ruled_out() -> None:

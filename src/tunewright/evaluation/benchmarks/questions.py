@@ -20,7 +20,7 @@ from tunewright.evaluation.benchmarks.layouts import (
     Subject,
     read_subjects,
 )
-from tunewright.evaluation.benchmarks.reading import Item, SubjectItems, read_folder
+from tunewright.evaluation.benchmarks.reading import EXAMPLES, Item, SubjectItems, read_folder
 
 _LETTER_ROOM = 8
 _SLACK = 32
@@ -77,7 +77,7 @@ def open_benchmarks(
         room: longest answer in tokens, where answers are written.
 
     Raises:
-        ConfigError: a benchmark that is not known.
+        ConfigError: a benchmark that is not known, or one whose examples are what is asked.
         DataError: a folder that cannot be used.
     """
     by_letter = config.by == "likelihood" and not remote
@@ -96,6 +96,12 @@ def _open(
         )
     layout, known = LAYOUTS[key], read_subjects(key)
     split = config.split or layout.split
+    if split == EXAMPLES and config.shots:
+        raise ConfigError(
+            f"option 'benchmarks.split': the examples are from {EXAMPLES!r} too, so that each "
+            "question would be shown with its answer",
+            "Ask it without examples: --shots 0",
+        )
     found = read_folder(folder, layout, split, config.shots, config.subjects)
     asked = [
         _Asked(subject, known.get(subject.key) or Subject(subject.key.replace("_", " ")), n, item)
