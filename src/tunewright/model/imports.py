@@ -49,7 +49,8 @@ def import_adapter(folder: Path, base_name: str, store: Store, name: str | None 
     tensors = _stored(folder)
     if is_original(tensors):
         tensors = native_adapter(tensors, read_json(base.folder / "config.json"))
-    _refuse_misfit(tensors, base, folder)
+    layers = _linear_layers(base)
+    _refuse_misfit(tensors, layers, base, folder)
     model = Model(
         id=(new := store.new_id(Model)),
         name=_name(base, store, name or folder.resolve().name, new),
@@ -62,7 +63,7 @@ def import_adapter(folder: Path, base_name: str, store: Store, name: str | None 
     )
     with store.stage(Model, model.id) as target:
         write_stored(tensors, target / PEFT_TENSORS)
-        write_json_atomic(target / PEFT_SETTINGS, _settings(settings, tensors, base))
+        write_json_atomic(target / PEFT_SETTINGS, _settings(settings, tensors, layers, base))
         _check(target, folder)
     store.add(model)
     return model
@@ -76,22 +77,29 @@ def _stored(folder: Path) -> dict[str, StoredTensor]:
     raise ModelError(f"{folder} has no {PEFT_TENSORS}", "Copy the adapter's whole folder.")
 
 
-def _refuse_misfit(tensors: dict[str, StoredTensor], base: Base, folder: Path) -> None:
+def _linear_layers(base: Base) -> dict[str, tuple[int, ...]]:
+    """The base's matrices (out, in) by their layers' names, told by the files' headers."""
+    return {
+        name.removesuffix(".weight"): tensor.shape
+        for file in weight_files(base.folder)
+        for name, tensor in stored_tensors(file).items()
+        if name.endswith(".weight") and len(tensor.shape) == 2
+    }
+
+
+def _refuse_misfit(
+    tensors: dict[str, StoredTensor], layers: dict[str, tuple[int, ...]], base: Base, folder: Path
+) -> None:
     """Compare sizes with those of the base's weights, without reading any.
 
     Raises:
         ModelError: a layer has another size there, or none of them is there.
     """
-    held = {
-        name: tensor.shape
-        for file in weight_files(base.folder)
-        for name, tensor in stored_tensors(file).items()
-    }
     known = 0
     for name, tensor in tensors.items():
         path, _, kind = name.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
-        shape = held.get(f"{path}.weight")
-        if shape is None or len(shape) != 2:
+        shape = layers.get(path)
+        if shape is None:
             continue
         known += 1
         size, wanted = (tensor.shape[-1], shape[1]) if kind == "lora_A" else (
@@ -109,9 +117,20 @@ def _refuse_misfit(tensors: dict[str, StoredTensor], base: Base, folder: Path) -
 
 
 def _settings(
-    settings: dict[str, Any], tensors: dict[str, StoredTensor], base: Base
+    settings: dict[str, Any],
+    tensors: dict[str, StoredTensor],
+    layers: dict[str, tuple[int, ...]],
+    base: Base,
 ) -> dict[str, Any]:
-    paths = [name.removeprefix(PREFIX).split(".lora_")[0] for name in tensors]
+    """``adapter_config.json`` for the layers as the base names them."""
+    ranks = {
+        name.removeprefix(PREFIX).split(".lora_")[0]: tensor.shape[0]
+        for name, tensor in tensors.items()
+        if ".lora_A." in name
+    }
+    # Ends of names count, as PEFT reads them, where they select no layer besides.
+    tails = {path.rsplit(".", 1)[-1] for path in ranks}
+    selected = {path for path in layers if path.rsplit(".", 1)[-1] in tails}
     return {
         **settings,
         "base_model_name_or_path": base.name,
@@ -119,10 +138,10 @@ def _settings(
         "inference_mode": True,
         "use_rslora": bool(settings.get("use_rslora")),
         "use_dora": bool(settings.get("use_dora")),
-        "target_modules": sorted({path.rsplit(".", 1)[-1] for path in paths}),
+        "target_modules": sorted(tails if selected == ranks.keys() else ranks),
         "layers_to_transform": None,
         "layers_pattern": None,
-        "rank_pattern": settings.get("rank_pattern") or {},
+        "rank_pattern": {p: rank for p, rank in ranks.items() if rank != settings.get("r")},
     }
 
 

@@ -106,6 +106,24 @@ def test_no_value_of_a_fused_adapter_changes(
         assert torch.equal(a, theirs[f"{fused}.lora_A.weight"])
 
 
+def test_layers_that_are_left_out_stay_out_in_peft(
+    chatglm3: Original, store: Store, tmp_path: Path
+) -> None:
+    write_adapter(tmp_path / "adapter", chatglm3)
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    kept = {name: tensor for name, tensor in load_file(file).items() if "layers.1.self" in name}
+    wide = "base_model.model.transformer.encoder.layers.1.self_attention.dense.lora"
+    kept[f"{wide}_A.weight"] = torch.randn(5, 32)
+    kept[f"{wide}_B.weight"] = torch.randn(16, 5)
+    save_file(kept, file)
+    model = import_adapter(tmp_path / "adapter", str(chatglm3.folder), store)
+    settings = store.folder(Model, model.id) / "adapter_config.json"
+    found = json.loads(settings.read_text())
+    block = "model.layers.1.self_attn"
+    assert found["target_modules"] == [f"{block}.{name}_proj" for name in "koqv"]
+    assert found["rank_pattern"] == {f"{block}.o_proj": 5}
+
+
 def test_adapters_that_do_not_fit_are_refused(
     chatglm3: Original, store: Store, tmp_path: Path, tiny_base: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ def test_it_is_made_once_and_no_file_of_it_can_run_code(
     assert len(texts) == 3
     assert not any("auto_map" in text for text in texts)
     assert resolve_base(str(base.folder), settings).digest == base.digest
+
+
+def test_what_a_killed_process_left_is_removed(chatglm3: Original, settings: Settings) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left = settings.home / "bases" / "chatglm3" / f".tmp-{process.pid}-abc"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"part")
+    assert resolve_base(str(chatglm3.folder), settings).digest == chatglm3.base.digest
+    assert not left.exists()
 
 
 def test_its_sizes_are_told_without_its_weights(chatglm3: Original, settings: Settings) -> None:

@@ -23,6 +23,7 @@ from tunewright.core.files import (
     write_json_atomic,
     write_text_atomic,
 )
+from tunewright.core.store import sweep_temporary
 from tunewright.model.chatglm3.config import native_config
 from tunewright.model.chatglm3.layout import expected_shapes, native_tensors
 from tunewright.model.chatglm3.torch_file import torch_tensors
@@ -73,7 +74,9 @@ def native_folder(folder: Path, home: Path, sha256: Callable[[Path], str]) -> Pa
     with disk_errors(kept):
         kept.mkdir(parents=True, exist_ok=True)
         _refuse_full_disk(kept, shards.values())
-        work = Path(tempfile.mkdtemp(dir=kept, prefix=".making-"))
+        # What a killed process left; such a folder is as large as the model.
+        sweep_temporary(kept)
+        work = Path(tempfile.mkdtemp(dir=kept, prefix=f".tmp-{os.getpid()}-"))
         try:
             _write(folder, config, list(shards.values()), work)
             fsync_tree(work)
