@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import text
 
-from tunewright.core.asked_records import Batch
+from tunewright.core.asked_records import Batch, Eval, EvalRun
 from tunewright.core.completions import Completions, StoredCompletion
 from tunewright.core.queue import Queue
 from tunewright.core.records import (
@@ -18,6 +19,7 @@ from tunewright.core.records import (
     Record,
     Upload,
 )
+from tunewright.core.results import Result, Results
 from tunewright.core.scopes import DEFAULT_PROJECT
 from tunewright.core.store import Store
 from tunewright.jobs.journal import Journal, Note
@@ -59,6 +61,13 @@ COMPLETION = StoredCompletion(
 )
 _BODY = b'{"prompt": "a", "completion": "b"}\n'
 _FILES = {"file-abc123": "fine-tune", "file_id": "fine-tune", "input_file_id": "batch"}
+# Their types want an error in every run and in every answer.
+_ERROR = {"code": "stopped", "message": "it was stopped"}
+_SAMPLE = {
+    "input": [], "output": [], "finish_reason": "stop", "model": CHAT_MODEL, "error": _ERROR,
+    "temperature": 1.0, "max_completion_tokens": 1, "top_p": 1.0, "seed": 1,
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2, "cached_tokens": 0},
+}  # fmt: skip
 _METRICS = {"step": 1, "train_loss": 0.5, "train_mean_token_accuracy": 0.75}
 
 
@@ -116,7 +125,27 @@ def placeholders(store: Store) -> list[Record]:
         id="batch_id", endpoint="/v1/completions", input_file="input_file_id",
         expires=time.time() + 3600, cancelling_at=time.time(), cancelled_at=time.time(), **common,
     )  # fmt: skip
-    return [*files, upload, *models, *lent, job, batch]
+    return [*files, upload, *models, *lent, job, batch, *_evaluated(common)]
+
+
+def _evaluated(common: dict[str, Any]) -> list[Record]:
+    """An eval, and a run that has ended."""
+    check = {
+        "type": "string_check", "name": "same", "input": "{{ item.foo }}", "reference": "bar",
+        "operation": "eq",
+    }  # fmt: skip
+    schema = {"type": "object", "properties": {"foo": {"type": "string"}}}
+    return [
+        Eval(
+            id="eval_id", name="same", criteria=(check,),
+            source={"type": "custom", "item_schema": schema}, **common,
+        ),
+        EvalRun(
+            id="run_id", eval="eval_id", name="once", canceled_at=time.time(), total=1,
+            error=_ERROR,
+            source={"type": "jsonl", "source": {"type": "file_id", "id": "file_id"}}, **common,
+        ),
+    ]  # fmt: skip
 
 
 def tell(store: Store) -> None:
@@ -134,6 +163,10 @@ def _put_body(store: Store, record: Record) -> None:
     if isinstance(record, File):
         with store.stage(File, record.id) as folder:
             (folder / "content").write_bytes(_BODY)
+    if isinstance(record, EvalRun):
+        body = {"created": time.time(), "item": {"foo": "bar"}, "results": [], "sample": _SAMPLE}
+        Results(store).delete(record.id)
+        Results(store).add(record.id, [Result(0, "pass", body)])
 
 
 def _queue_anew(store: Store) -> None:
