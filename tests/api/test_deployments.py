@@ -247,6 +247,27 @@ def test_a_killed_engine_is_stood_in_for_and_comes_back(world: World) -> None:
     assert eventually(lambda: told(world.ask("own", max_tokens=1))[0] == "slow")
 
 
+def test_an_engine_that_hangs_is_stood_in_for_until_it_goes_on(world: World) -> None:
+    name = "hung"
+    made = world.post("", name=name, model="slow", settings={"fallback": ["upstream:two"]})
+    assert made.status_code == 200, made.text
+    assert eventually(lambda: told(world.ask(name, max_tokens=1))[0] == "slow")
+    (engine,) = world.server.engines()
+    os.kill(engine, signal.SIGSTOP)
+    try:
+        short = {"first_token_seconds": 0.4, "answer_seconds": 0.4}
+        world.post(f"/{name}", settings=short)
+        stream = world.ask(name, max_tokens=1, stream=True)
+        assert (told(stream), streamed(chunks(stream))) == (("two", name, "1"), "I am two")
+        # It rests by now, so that nobody else is kept waiting.
+        assert text(world.ask(name, max_tokens=1)) == "I am two"
+    finally:
+        os.kill(engine, signal.SIGCONT)
+    world.post(f"/{name}", settings=dict.fromkeys(short))
+    assert eventually(lambda: told(world.ask(name, max_tokens=1))[0] == "slow")
+    assert world.server.engines() == [engine]
+
+
 def test_defaults_hold_for_requests_that_name_none(world: World) -> None:
     name = world.deploy(system="Be short.", temperature=0.4, top_p=0.9, max_tokens=7)
     world.ask(name)
