@@ -13,7 +13,6 @@ from tests.evaluation.blind.conftest import box_of, write_evaluation
 
 from tunewright.config.judging import BlindConfig
 from tunewright.core.api_keys import issue_key
-from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.evaluation.blind.create import create_session
 from tunewright.evaluation.blind.session import BlindSession, read_items
@@ -21,16 +20,12 @@ from tunewright.evaluation.blind.session import BlindSession, read_items
 from .conftest import Server, start_server
 
 HOSTILE = "</script><script>window.hacked=1</script>"
-DATASET: dict[str, Any] = {
-    "id": "ds_000000000001", "name": "trial", "files": ("q.csv",), "digest": "0" * 64,
-    "config": {}, "rows": {}, "splits": {"test": 16}, "base": "nano", "tokens": {},
-}  # fmt: skip
 
 
 @pytest.fixture
 def session(store: Store) -> BlindSession:
     """Twelve questions with hostile answers."""
-    evaluation = write_evaluation(store, Dataset.model_validate(DATASET), 16, HOSTILE)
+    evaluation = write_evaluation(store, 16, HOSTILE)
     return create_session(BlindConfig(evaluation=evaluation.id), store)
 
 

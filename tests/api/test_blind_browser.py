@@ -15,13 +15,12 @@ from tests.evaluation.blind.conftest import box_of, write_evaluation
 
 from tunewright.cli.blind import blind
 from tunewright.config.judging import BlindConfig
-from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.evaluation.blind.create import create_session
 from tunewright.evaluation.blind.session import BlindSession, read_items
 
 from .conftest import Server, start_server
-from .test_blind import DATASET, HOSTILE
+from .test_blind import HOSTILE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,7 +47,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def session(store: Store) -> BlindSession:
     """Twelve questions with hostile answers."""
-    evaluation = write_evaluation(store, Dataset.model_validate(DATASET), 16, HOSTILE)
+    evaluation = write_evaluation(store, 16, HOSTILE)
     return create_session(BlindConfig(evaluation=evaluation.id), store)
 
 
@@ -87,6 +86,8 @@ def test_two_experts_vote_by_keyboard(
     problems: list[str] = []
     wang, li = (opened(browser, running, session, problems) for _ in range(2))
     begin(wang, "Wang")
+    # The policy lets the page's own style through.
+    assert wang.evaluate("getComputedStyle(document.querySelector('.pair')).display") == "grid"
     begin(li, "李")
     for item in items:
         wang.keyboard.press("a" if item.flipped else "b")

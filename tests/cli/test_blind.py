@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,14 +11,8 @@ from tests.evaluation.blind.conftest import write_evaluation
 
 from tunewright.cli.blind import blind
 from tunewright.core.errors import DataError, NotFoundError
-from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.evaluation.blind.session import BlindSession, read_items
-
-DATASET: dict[str, Any] = {
-    "id": "ds_000000000001", "name": "trial", "files": ("q.csv",), "digest": "0" * 64,
-    "config": {}, "rows": {}, "splits": {"test": 24}, "base": "nano", "tokens": {},
-}  # fmt: skip
 
 
 def run(store: Store, *words: str) -> Result:
@@ -30,7 +23,7 @@ def run(store: Store, *words: str) -> Result:
 @pytest.fixture
 def session(store: Store) -> BlindSession:
     """Made by the command."""
-    write_evaluation(store, Dataset.model_validate(DATASET), 24)
+    write_evaluation(store, 24)
     made = run(store, "create", "--questions", "12", "--no-reference")
     assert made.exit_code == 0, made.output
     facts = json.loads(made.stdout)

@@ -19,11 +19,16 @@ from tunewright.evaluation.blind.votes import Box, Choice, Vote
 BASE, TUNED = "nano", "ft:nano:local:secret-name:ab12"
 EQUAL = 4
 
+DATASET = Dataset(
+    id="ds_000000000001", name="trial", files=("q.csv",), digest="0" * 64, config={}, rows={},
+    splits={"test": 24}, base="nano", tokens={},
+)  # fmt: skip
+
 MakeSession = Callable[..., BlindSession]
 Cast = Callable[..., None]
 
 
-def write_evaluation(store: Store, dataset: Dataset, rows: int, hostile: str = "") -> Evaluation:
+def write_evaluation(store: Store, rows: int, hostile: str = "") -> Evaluation:
     """Answers ``base N`` and ``tuned N``, two questions in a group; the last four are equal."""
     talks = [
         conversation(
@@ -35,11 +40,11 @@ def write_evaluation(store: Store, dataset: Dataset, rows: int, hostile: str = "
         Row(conversation=talk, source=Source(file="q.csv", row=n), group=f"g{n // 2}")
         for n, talk in enumerate(talks)
     ]
-    with store.stage(Dataset, dataset.id) as folder:
+    with store.stage(Dataset, DATASET.id) as folder:
         write_rows(folder / "test.jsonl", made)
-    store.add(dataset)
+    store.add(DATASET)
     record = Evaluation(
-        id=Store.new_id(Evaluation), dataset=dataset.id, models=(BASE, TUNED), config={},
+        id=Store.new_id(Evaluation), dataset=DATASET.id, models=(BASE, TUNED), config={},
         scores={}, deltas={}, intervals={}, general={}, gates={}, verdict="pass", report="",
     )  # fmt: skip
     judges = [{"judge": "judge@somewhere", "metric": "judge"}]
@@ -61,13 +66,13 @@ def write_evaluation(store: Store, dataset: Dataset, rows: int, hostile: str = "
 
 
 @pytest.fixture
-def make_session(store: Store, dataset: Dataset) -> MakeSession:
+def make_session(store: Store) -> MakeSession:
     """``make_session(questions=20, rows=24)``: a session on a fresh evaluation."""
 
     def make(
         questions: int = 20, rows: int = 24, hostile: str = "", **more: object
     ) -> BlindSession:
-        evaluation = write_evaluation(store, dataset, rows, hostile)
+        evaluation = write_evaluation(store, rows, hostile)
         config = BlindConfig.build({"evaluation": evaluation.id, "questions": questions, **more})
         return create_session(config, store)
 
