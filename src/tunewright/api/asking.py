@@ -86,7 +86,7 @@ class ServerAsker:
         return Reply(meter.id, 200, body, route.name)
 
 
-def _asker(request: Request) -> ServerAsker:
+async def _asker(request: Request) -> ServerAsker:
     asker: ServerAsker = request.app.state.asker
     return asker
 

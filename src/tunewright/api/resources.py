@@ -19,22 +19,22 @@ from tunewright.jobs.dispatcher import Dispatcher
 M = TypeVar("M", bound=BaseModel)
 
 
-def _store(request: Request) -> Store:
+async def _store(request: Request) -> Store:
     store: Store = request.app.state.store
     return store
 
 
-def _config(request: Request) -> ServeConfig:
+async def _config(request: Request) -> ServeConfig:
     config: ServeConfig = request.app.state.config
     return config
 
 
-def _dispatcher(request: Request) -> Dispatcher:
+async def _dispatcher(request: Request) -> Dispatcher:
     dispatcher: Dispatcher = request.app.state.dispatcher
     return dispatcher
 
 
-def _background(request: Request) -> Background:
+async def _background(request: Request) -> Background:
     background: Background = request.app.state.background
     return background
 
