@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tunewright.api.logs import logging_to_stderr, masked, note
 from tunewright.core.api_keys import issue_key
 from tunewright.core.errors import StorageError
+from tunewright.core.logs import logging_to_stderr, masked, note
 from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 
@@ -58,8 +58,11 @@ def test_no_secret_is_in_logs_errors_or_metrics(slow_base: Path, tmp_path: Path)
         assert secret[6:] not in where
         assert WRONG[6:] not in where
     assert CANARY not in log
-    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    told = [json.loads(line) for line in log.splitlines()]
+    lines = [line for line in told if line["event"] == "request"]
     assert len(lines) == len(answers)
+    # Engines write to the same place, in the same form.
+    assert {line["event"] for line in told} == {"request", "engine_ready"}
     first = next(line for line in lines if line["id"] == named)
     assert {name: first[name] for name in ("event", "key", "project", "method", "route", "model",
                                            "status", "completion_tokens")} == {

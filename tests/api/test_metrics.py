@@ -29,13 +29,18 @@ def samples(text: str) -> dict[tuple[str, ...], float]:
 
 
 def test_engines_are_read_when_metrics_are() -> None:
-    states = [EngineState("nano", True, False, 3, 4), EngineState("other", False, True, 0, 1)]
+    blocks = {"used": 3, "kept": 2, "free": 11}
+    states = [
+        EngineState("nano", True, False, 3, 4, blocks), EngineState("other", False, True, 0, 1),
+    ]  # fmt: skip
     found = samples(Metrics(lambda: states).text().decode())
     assert found["tunewright_engine_up", "nano"] == 1
     assert found["tunewright_engine_up", "other"] == 0
     assert found["tunewright_queue_length", "nano"] == 3
     assert found["tunewright_engine_restarts_total", "nano"] == 3
     assert found["tunewright_engine_restarts_total", "other"] == 0
+    kept = {key[1:]: value for key, value in found.items() if key[0] == "tunewright_kv_blocks"}
+    assert kept == {("nano", state): count for state, count in blocks.items()}
 
 
 def test_very_many_models_become_one_label() -> None:
@@ -93,6 +98,8 @@ def test_a_server_counts_what_it_does(slow_base: Path, tmp_path: Path) -> None:
     assert found["tunewright_in_flight_requests",] == 1  # the one that asks for the metrics
     assert found["tunewright_engine_up", "slow"] == 1
     assert found["tunewright_queue_length", "slow"] == 0
+    assert found["tunewright_kv_blocks", "slow", "used"] == 0
+    assert found["tunewright_kv_blocks", "slow", "free"] > 0
     for secret in (canary, client_key[10:], scraper[10:], "hello", "key_"):
         assert secret not in reply.text
 
@@ -106,7 +113,7 @@ def test_the_example_dashboard_asks_for_what_there_is() -> None:
         for target in panel["targets"]
         for name in re.findall(r"tunewright_[a-z_]+", target["expr"])
     }
-    state = EngineState("nano", True, False, 0, 1)
+    state = EngineState("nano", True, False, 0, 1, {"free": 1})
     families = {
         line.split()[2]
         for line in Metrics(lambda: [state]).text().decode().splitlines()

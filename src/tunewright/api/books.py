@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager, suppress
 
 from tunewright.api.draining import UnderWay
 from tunewright.api.limits import Limits
-from tunewright.api.logs import note
 from tunewright.api.metering import Meter
 from tunewright.api.metrics import LIMITS, OTHER, Metrics
 from tunewright.config.serving import ServeConfig
 from tunewright.core.api_keys import note_use
 from tunewright.core.errors import TunewrightError
+from tunewright.core.logs import note
 from tunewright.core.store import Store
 from tunewright.core.usage import (
     Account,

@@ -12,9 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from tunewright.api.logs import masked
 from tunewright.api.metering import meter_of
 from tunewright.core.errors import InputError, TunewrightError
+from tunewright.core.logs import masked
 from tunewright.deployment.replies import RequestError
 
 _log = logging.getLogger(__name__)

@@ -112,11 +112,19 @@ class _Engines(Collector):
         starts = CounterMetricFamily(
             "tunewright_engine_restarts", "Starts of an engine after its first.", labels=["base"]
         )
+        blocks = GaugeMetricFamily(
+            "tunewright_kv_blocks",
+            "Blocks of an engine's key-value cache: used by answers under way, kept because they"
+            " know how a prompt begins, or free.",
+            labels=["base", "state"],
+        )
         for state in self._states():
+            for name, count in state.kv_blocks.items():
+                blocks.add_metric([state.base, name], float(count))
             up.add_metric([state.base], float(state.up))
             held.add_metric([state.base], float(state.held))
             starts.add_metric([state.base], float(max(0, state.starts - 1)))
-        return (up, held, starts)
+        return (up, held, starts, blocks)
 
 
 class _Deployments(Collector):

@@ -60,9 +60,10 @@ def _readable(store: Store) -> bool:
     dependencies=[Depends(authenticate)],
     response_model=None,
 )
-async def metrics(request: Request) -> Response:
-    """Counters and times since the server started."""
+async def metrics(request: Request, gateway: GatewayOf) -> Response:
+    """Counters and times since the server started, and how its engines stand."""
     books: Books = request.app.state.books
+    await gateway.look()
     return Response(books.metrics.text(), media_type=CONTENT_TYPE)
 
 

@@ -16,11 +16,11 @@ import uvicorn
 
 from tunewright.api.app import create_app
 from tunewright.api.connections import MOST_HEAD_BYTES, Connection
-from tunewright.api.logs import logging_to_stderr
 from tunewright.config.serving import ServeConfig
 from tunewright.core.api_keys import issue_first
 from tunewright.core.errors import ConfigError, ServingError
 from tunewright.core.events import Event, Listener, ignore
+from tunewright.core.logs import logging_to_stderr
 from tunewright.core.store import Store
 
 # For what is written after the last answer: its end, the books, what engines are told.

@@ -24,8 +24,8 @@ def serve(common: Common, values: dict[str, Any]) -> None:
     This machine alone is served without API keys, until one is made with `tunewright keys create`.
     Where other machines can connect a key is always needed; a first one is made and printed once.
     """
-    from tunewright.api.logs import note
     from tunewright.api.serve import serve as run_server
+    from tunewright.core.logs import note
 
     config = ServeConfig.build(values)
     terminal = Terminal()

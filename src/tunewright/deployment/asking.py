@@ -70,6 +70,10 @@ class ServedBase(Protocol):
         """How much of the cache is there and in use, in tokens."""
         ...
 
+    def kv_blocks(self) -> dict[str, int]:
+        """How many blocks of the cache are used, kept for others, and free."""
+        ...
+
     def group_of(self, adapter: str | None) -> str | None:
         """Which rows share forward passes."""
         ...

@@ -73,7 +73,18 @@ class Channel:
             f"POST {self._root if root else self._path}{path} HTTP/1.1\r\n{more}"
             f"Content-Length: {len(data)}\r\n"
         ).encode("latin-1")
-        message = b"".join((head, self._head, b"\r\n\r\n", data))
+        return await self._send(b"".join((head, self._head, b"\r\n\r\n", data)))
+
+    async def get(self, path: str) -> Response:
+        """Ask for something beside the API, at the server's root; the caller must close it.
+
+        Raises:
+            ChannelError: no reply came.
+        """
+        head = f"GET {self._root}{path} HTTP/1.1\r\n".encode("latin-1")
+        return await self._send(b"".join((head, self._head, b"\r\n\r\n")))
+
+    async def _send(self, message: bytes) -> Response:
         while True:
             connection = await self._connect()
             try:

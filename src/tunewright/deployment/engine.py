@@ -13,12 +13,14 @@ import os
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import uvicorn
 
 from tunewright import __version__
 from tunewright.core.errors import TunewrightError
+from tunewright.core.logs import logging_to_stderr, note
 from tunewright.core.settings import read_settings, set_process_defaults
 from tunewright.core.store import Store
 from tunewright.deployment.engine_app import engine_app
@@ -39,7 +41,9 @@ def main() -> int:
     threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
     if not token:
         return 2
-    with parent, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    begun = time.monotonic()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    with parent, logging_to_stderr(arguments.log_format), listening as listener:
         try:
             foundation = resolve_foundation(_store(Path(arguments.home)), arguments.base)
             base = foundation.base
@@ -59,6 +63,8 @@ def main() -> int:
             "renderer_hash": renderer.hash,
         }
         print(json.dumps(ready), file=parent, flush=True)
+        seconds = round(time.monotonic() - begun, 1)
+        note("engine_ready", {"base": base.name, "seconds": seconds, **served.memory()})
         config = uvicorn.Config(
             engine_app(served, token, _fingerprint(base.digest, renderer.hash)),
             log_config=None,
@@ -77,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--home", required=True, help="home folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--kv-tokens", type=int, help="size of the key-value cache")
+    parser.add_argument("--log-format", default="text", help="text, json or off")
     return parser.parse_args()
 
 

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tunewright.core.errors import TunewrightError
+from tunewright.core.logs import note
 from tunewright.deployment.answers import Answer
 from tunewright.deployment.asking import Desk, ServedBase
 from tunewright.deployment.bodies import BASE_NAME
@@ -41,7 +42,9 @@ class EngineRoutes:
 
     async def health(self, request: Request) -> Response:
         """How many answers are under way and wait, and how full the cache is."""
-        return JSONResponse({"status": "ok", **self._scheduler.counts(), **self._base.memory()})
+        blocks = {"kv_blocks": self._base.kv_blocks()}
+        known = {**self._scheduler.counts(), **self._base.memory(), **blocks}
+        return JSONResponse({"status": "ok", **known})
 
     async def load_adapter(self, request: Request) -> Response:
         """``{lora_name, lora_path}``; loading the same name again does nothing."""
@@ -52,6 +55,7 @@ class EngineRoutes:
         if name not in self._desk.adapters:
             await self._scheduler.call(lambda: self._base.load_adapter(name, folder))
             self._desk.adapters.add(name)
+            note("adapter_loaded", {"adapter": name})
         return JSONResponse({"status": "ok"})
 
     async def unload_adapter(self, request: Request) -> Response:
@@ -68,6 +72,7 @@ class EngineRoutes:
             self._base.unload_adapter(name)
 
         await self._scheduler.call(unload)
+        note("adapter_unloaded", {"adapter": name})
         return JSONResponse({"status": "ok"})
 
     async def chat(self, request: Request) -> Response:

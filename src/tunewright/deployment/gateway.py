@@ -91,6 +91,10 @@ class Gateway:
         """Requests that wait or run, over all engines."""
         return sum(upstream.held for upstream in self._upstreams.values())
 
+    async def look(self) -> None:
+        """See how full the engines' caches are; what they do goes on."""
+        await asyncio.gather(*(upstream.look() for upstream in self._upstreams.values()))
+
     def engines(self) -> list[EngineState]:
         """How every engine that was asked for stands."""
         return [upstream.state for upstream in self._upstreams.values()]
@@ -116,7 +120,9 @@ class Gateway:
                 config = self._config
                 name = public_base_name(target.base)
                 home = self._store.home
-                order = EngineOrder(name, target.base, home, config.device, config.kv_tokens)
+                order = EngineOrder(
+                    name, target.base, home, config.device, config.kv_tokens, config.log_format
+                )
             else:
                 order = RemoteOrder(target.server, key, self._config.upstreams[target.server])
             self._upstreams[key] = Upstream(order, self._config.queue)

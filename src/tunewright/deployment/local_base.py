@@ -159,6 +159,12 @@ class LocalBase:
             "kv_tokens_in_use": (blocks.count - blocks.available) * BLOCK,
         }
 
+    def kv_blocks(self) -> dict[str, int]:
+        """Blocks of the cache that rows hold, that keep a beginning for others, that are free."""
+        blocks = self._memory.blocks
+        free, kept = blocks.available, blocks.kept
+        return {"used": blocks.count - free, "kept": kept, "free": free - kept}
+
     # On the generating thread -------------------------------------------------------------------
 
     def group_of(self, adapter: str | None) -> str | None:

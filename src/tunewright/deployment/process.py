@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tunewright.core.errors import ServingError
-from tunewright.deployment.channel import Channel
+from tunewright.core.logs import Format
+from tunewright.deployment.channel import Channel, ChannelError
 
 START_SECONDS = 900.0
 _STOP_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 _LINE_BYTES = 1 << 16
 
 
@@ -27,6 +29,7 @@ class EngineOrder:
     home: Path
     device: str
     kv_tokens: int | None = None
+    log_format: Format = "text"
 
     async def start(self) -> EngineProcess:
         """See ``start_engine``."""
@@ -38,6 +41,7 @@ class EngineOrder:
             *(sys.executable, "-P", "-m", "tunewright.deployment.engine"),
             *(f"--base={self.base}", f"--home={self.home}", f"--device={self.device}"),
             *([] if self.kv_tokens is None else [f"--kv-tokens={self.kv_tokens}"]),
+            f"--log-format={self.log_format}",
         ]
 
 
@@ -75,6 +79,15 @@ class EngineProcess:
         except TimeoutError:
             return False
         return True
+
+    async def kv_blocks(self) -> dict[str, int]:
+        """How full its cache is; nothing if it does not say so at once."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS), await self.channel.get("/health") as reply:
+                found = json.loads(await reply.whole())["kv_blocks"]
+        except (TimeoutError, ChannelError, ValueError, KeyError):
+            return {}
+        return {str(state): int(count) for state, count in found.items()}
 
     async def stop(self) -> None:
         """Ask it to leave by closing its stdin, then insist."""

@@ -69,6 +69,10 @@ class RemoteEngine:
         """It may be back by the next request."""
         return False
 
+    async def kv_blocks(self) -> dict[str, int]:
+        """It has metrics of its own."""
+        return {}
+
     async def stop(self) -> None:
         """Let go of it."""
         self.channel.close()

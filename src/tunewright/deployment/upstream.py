@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -51,6 +51,7 @@ class EngineState:
         failing: it did not start, or died, and is not to be tried again yet.
         held: requests that wait or run.
         starts: how often it was started.
+        kv_blocks: blocks of its key-value cache by their state, when it was last looked at.
     """
 
     base: str
@@ -58,6 +59,7 @@ class EngineState:
     failing: bool
     held: int
     starts: int
+    kv_blocks: Mapping[str, int] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -100,6 +102,10 @@ class Engine(Protocol):
 
     async def dead(self, seconds: float = 1.0) -> bool:
         """Whether it is gone; a connection breaks a moment before that is known."""
+        ...
+
+    async def kv_blocks(self) -> dict[str, int]:
+        """Blocks of its key-value cache by their state, if it tells."""
         ...
 
     async def stop(self) -> None:
@@ -146,6 +152,7 @@ class Upstream:
         self._reason = ""
         self._failures = 0
         self._starts = 0
+        self._kv_blocks: Mapping[str, int] = {}
         self._not_before = 0.0
         self._in_use: Counter[str] = Counter()
         self._loading = asyncio.Lock()
@@ -187,7 +194,13 @@ class Upstream:
         """How its engine stands."""
         up = self._life is not None and self._life.engine.alive
         failing = not up and self._not_before > _now()
-        return EngineState(self._order.name, up, failing, self.held, self._starts)
+        blocks = self._kv_blocks if up else {}
+        return EngineState(self._order.name, up, failing, self.held, self._starts, blocks)
+
+    async def look(self) -> None:
+        """See how full the engine's cache is, for its state."""
+        if self._life is not None and self._life.engine.alive:
+            self._kv_blocks = await self._life.engine.kv_blocks()
 
     async def readiness(self) -> Readiness:
         """How the engine stands; where none runs, one is started, once that may be tried."""

@@ -55,6 +55,11 @@ class Blocks:
         """Blocks that a row could get now."""
         return len(self._fresh) + len(self._idle)
 
+    @property
+    def kept(self) -> int:
+        """Those of them that nobody holds but that know how some text begins."""
+        return len(self._idle)
+
     def open(self, root: bytes, tokens: Sequence[int], shared: bool = True) -> Extent:
         """A new row's extent, holding the blocks that already know how its text begins.
 

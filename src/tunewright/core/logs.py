@@ -1,4 +1,4 @@
-"""What the server writes to stderr: one line for each request, and what went wrong.
+"""What the server and its engines write to stderr: what they did, and what went wrong.
 
 Lines name a key by its id and a route as it is declared, so they hold no text of a request unless
 that was asked for. What looks like a key is blacked out wherever it comes from.
@@ -24,7 +24,7 @@ _requests = logging.getLogger("tunewright.requests")
 
 
 def note(event: str, facts: dict[str, Any]) -> None:
-    """One line, about a request that has ended or the server; values of None are left out."""
+    """One line, about a request that has ended, a server or an engine; None is left out."""
     known = {key: value for key, value in facts.items() if value is not None}
     _requests.info(event, extra={"facts": known})
 
@@ -55,7 +55,9 @@ class _Text(logging.Formatter):
         if facts is None:
             return f"{begin} {record.levelname.lower()} {_said(record)}"
         rest = dict(facts)
-        head = " ".join(str(rest.pop(name, "-")) for name in ("status", "method", "route"))
+        event = record.getMessage()
+        names = ("status", "method", "route") if event == "request" else ()
+        head = " ".join(str(rest.pop(name, "-")) for name in names) or event
         shown = " ".join(f"{name}={_word(value)}" for name, value in rest.items())
         return masked(f"{begin} {head} {shown}")
 
