@@ -28,13 +28,15 @@ class Loss:
     """What one set of general questions says.
 
     Attributes:
-        title: of the set, in words.
+        title: what the share is of.
+        name: of the set.
         seen: the challenger against the baseline.
         margin: loss that must be ruled out.
         floor: share that a model has which knows nothing.
     """
 
     title: str
+    name: str
     seen: Paired
     margin: float
     floor: float
@@ -120,8 +122,9 @@ def _losses(case: Case) -> dict[str, Loss]:
             [one.scores.get("exact") == 1 for one in results.general.answers[name]]
             for name in (results.baseline, case.responder)
         )
-        title, margin = case.texts("forgetting.probe"), case.config.forgetting_margin
-        found[_PROBE] = Loss(title, Paired.of(first, second), margin, 0.0)
+        title, name = case.texts("forgetting.right"), case.texts("forgetting.probe")
+        margin = case.config.forgetting_margin
+        found[_PROBE] = Loss(title, name, Paired.of(first, second), margin, 0.0)
     for one in results.benchmarks:
         found[one.benchmark.key] = _benchmark(one, case)
     return found
@@ -129,7 +132,8 @@ def _losses(case: Case) -> dict[str, Loss]:
 
 def _benchmark(one: Scores, case: Case) -> Loss:
     margin = case.config.benchmarks.margin
-    return Loss(one.benchmark.title, one.paired(case.responder), margin, CHANCE)
+    title = one.benchmark.title
+    return Loss(title, title, one.paired(case.responder), margin, CHANCE)
 
 
 def _all(losses: list[Loss]) -> bool | None:
@@ -173,7 +177,7 @@ def _prescription(case: Case, telling: list[Loss], passed: bool | None) -> str:
     if any(needed is None for _, needed in asks):
         return texts("forgetting.losing.do", cure=cure)
     wants = [
-        texts("forgetting.more", title=one.title, needed=needed, more=needed - one.seen.questions)
+        texts("forgetting.more", name=one.name, needed=needed, more=needed - one.seen.questions)
         for one, needed in asks
         if needed is not None
     ]

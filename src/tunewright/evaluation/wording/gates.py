@@ -70,7 +70,8 @@ GATES: Final = MappingProxyType(
             "（95% 区间 {low} 至 {high}，{questions} 道题）。{finding}",
         ),
         "forgetting.between": (" ", " "),
-        "forgetting.probe": ("General questions answered right", "通用问题答对率"),
+        "forgetting.right": ("General questions answered right", "通用问题答对率"),
+        "forgetting.probe": ("the general probe", "通用题"),
         "forgetting.out": (
             "A loss of {margin} points or more is ruled out.",
             "可以排除下降 {margin} 个百分点及以上。",
@@ -110,16 +111,16 @@ GATES: Final = MappingProxyType(
             "观察到的下降已接近上限，再加题目更可能证实而不是排除它。请重新训练以减少遗忘：{cure}。",
         ),
         "forgetting.open.do": (
-            "Ask more: {wants} would rule it out in four evaluations out of five. More general "
+            "Ask more: with {wants}, four evaluations out of five would rule it out. More general "
             "questions come from a public benchmark (--benchmark cmmlu=FOLDER) or from lines that "
             "you add to the base's own probe.jsonl. Or let it forget less: {cure}.",
-            "请增加题目：{wants}，五次评测中有四次可以排除。更多通用题可以来自公开基准测试"
+            "请增加题目：{wants}时，五次评测中有四次可以排除。更多通用题可以来自公开基准测试"
             "（--benchmark cmmlu=FOLDER），或自行添加到基座目录的 probe.jsonl。"
             "也可以减少遗忘：{cure}。",
         ),
         "forgetting.more": (
-            "{title}: about {needed} questions in all ({more} more)",
-            "“{title}”共约 {needed} 道题（再加 {more} 道）",
+            "about {needed} questions in all ({more} more) for {name}",
+            "{name}共约 {needed} 道（再加 {more} 道）",
         ),
         "forgetting.and": (" and ", "，"),
         "forgetting.or": ("; or ", "；或"),
