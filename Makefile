@@ -11,7 +11,7 @@ PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile
 .PHONY: help demo test test-sdk test-all test-clients check format lock wheel nano clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.run ## Spreadsheet to better model on the bundled base, offline, in minutes
 	$(OFFLINE) $(BIN)/tunewright demo
