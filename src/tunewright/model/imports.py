@@ -99,7 +99,7 @@ def _refuse_misfit(
     for name, tensor in tensors.items():
         path, _, kind = name.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
         shape = layers.get(path)
-        if shape is None:
+        if shape is None or not tensor.shape:
             continue
         known += 1
         size, wanted = (tensor.shape[-1], shape[1]) if kind == "lora_A" else (
@@ -126,7 +126,7 @@ def _settings(
     ranks = {
         name.removeprefix(PREFIX).split(".lora_")[0]: tensor.shape[0]
         for name, tensor in tensors.items()
-        if ".lora_A." in name
+        if ".lora_A." in name and tensor.shape
     }
     # Ends of names count, as PEFT reads them, where they select no layer besides.
     tails = {path.rsplit(".", 1)[-1] for path in ranks}

@@ -137,7 +137,12 @@ def test_adapters_that_do_not_fit_are_refused(
     write_adapter(tmp_path / "other", chatglm3)
     with pytest.raises(ModelError, match="trained on ChatGLM3; the base is a qwen3 model"):
         import_adapter(tmp_path / "other", str(tiny_base), store)
-    (tmp_path / "other" / "adapter_model.safetensors").unlink()
+    file = tmp_path / "other" / "adapter_model.safetensors"
+    head = "base_model.model.transformer.output_layer"
+    save_file({**load_file(file), f"{head}.lora_A.weight": torch.tensor(1.0)}, file)
+    with pytest.raises(ModelError, match="is not part of a plain LoRA adapter"):
+        import_adapter(tmp_path / "other", base, store)
+    file.unlink()
     with pytest.raises(ModelError, match="has no adapter_model"):
         import_adapter(tmp_path / "other", base, store)
     assert not store.list(Model)

@@ -153,6 +153,15 @@ def test_incomplete_folders_are_refused(folder: Path, settings: Settings) -> Non
     assert not list((settings.home / "bases" / "chatglm3").iterdir())
 
 
+def test_an_index_that_names_no_files_is_refused(folder: Path, settings: Settings) -> None:
+    (folder / "model.safetensors").unlink()
+    index = folder / "pytorch_model.bin.index.json"
+    for places, message in (([1], "no weights"), ({"a": "../x.bin"}, r"lacks \.\./x\.bin")):
+        index.write_text(json.dumps({"weight_map": places}))
+        with pytest.raises(ModelError, match=message):
+            resolve_base(str(folder), settings)
+
+
 def test_foreign_tensors_are_refused(folder: Path, settings: Settings) -> None:
     (folder / "model.safetensors").unlink()
     tensors = weights() | {"transformer.prefix_encoder.embedding.weight": torch.zeros(2, 2)}

@@ -76,6 +76,7 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         # A storage of 16 numbers cannot hold 255 × 4.
         pickled.replace(b"K\x04K\x04\x86", b"K\xffK\x04\x86"): "larger than its bytes",
         pickled.replace(b"K\x04K\x01\x86", b"K\x01K\x04\x86"): "not stored row by row",
+        pickled.replace(b"K\x04K\x04\x86", b"K\x04\x88\x86"): "sizes are no whole numbers",
         pickled[:20]: "not read",
     }
     for changed, message in cases.items():

@@ -93,7 +93,8 @@ def _weight_files(folder: Path) -> list[Path]:
     if any(folder.glob("*.safetensors")):
         return weight_files(folder)
     if index.is_file():
-        names = {str(name) for name in dict(read_json(index).get("weight_map") or {}).values()}
+        places = read_json(index).get("weight_map")
+        names = {str(name) for name in places.values()} if isinstance(places, dict) else set()
     else:
         names = {path.name for path in folder.glob("pytorch_model*.bin")}
     for name in names:

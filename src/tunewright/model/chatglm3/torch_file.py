@@ -228,6 +228,8 @@ def _tensor(
     strides: tuple[int, ...],
     *_: object,
 ) -> _Tensor:
+    if any(type(number) is not int for number in (offset, *shape)):
+        raise ValueError("a tensor's sizes are no whole numbers")
     expected: list[int] = []
     step = 1
     for size in reversed(shape):
@@ -259,9 +261,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
 }
-_LITERALS = frozenset(
-    {"BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"}
-)
+_LITERALS = frozenset({"BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1"})
 _STEPS: dict[str, Callable[[_Program, Any], None]] = {
     "MARK": _Program.mark,
     "TUPLE": _Program.tuple_from_mark,
