@@ -4,8 +4,9 @@
     python benchmarks/serve_speed.py --peer-python PEER/bin/python
 
 Every side gets the same requests over HTTP (``generate`` gets them as one batch, without HTTP).
-Memory is the largest resident set of the server's processes; the gateway's own cost is the
-processor time of its process.
+Memory is the largest resident set of the server's processes, and CPU is their processor time, the
+one figure that other work on the machine changes little; the gateway's own cost is the processor
+time of its process.
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class Server:
     def memory(self) -> int:
         """Largest resident sets of all its processes, in bytes."""
         return sum(_status(pid, "VmHWM") for pid in self.processes())
+
+    def processor_seconds(self) -> float:
+        """Processor time of all its processes so far."""
+        return sum(processor_seconds(pid) for pid in self.processes())
 
 
 def children(pid: int) -> list[int]:
@@ -199,9 +204,11 @@ def bodies(models: list[str], count: int, tokens: int, stream: bool = True) -> l
 def measured(server: Server, models: list[str], count: int, tokens: int) -> dict[str, float]:
     """One load on a warm server."""
     run_load(server.url, bodies(models, min(count, 8), 4))
+    before = server.processor_seconds()
     found = run_load(server.url, bodies(models, count, tokens))
     return {
         "tokens_per_second": found["tokens"] / found["seconds"],
+        "cpu": (server.processor_seconds() - before) / found["tokens"],
         "first_p50": found["first_p50"],
         "first_p95": found["first_p95"],
         "ready": server.ready,
@@ -225,7 +232,10 @@ def static_batch(python: str, work: Path, count: int, tokens: int) -> dict[str, 
     if done.returncode or not found:
         raise RuntimeError(done.stderr[-2000:])
     report = json.loads(found[-1].removeprefix("METER "))
-    return {"tokens_per_second": report["tokens"] / report["seconds"]}
+    return {
+        "tokens_per_second": report["tokens"] / report["seconds"],
+        "cpu": report["cpu"] / report["tokens"],
+    }
 
 
 def gateway_cost(server: Server, requests: int, tokens: int) -> tuple[float, float]:
@@ -246,8 +256,9 @@ def gateway_cost(server: Server, requests: int, tokens: int) -> tuple[float, flo
 def table(results: dict[str, list[dict[str, float]]]) -> str:
     """Medians of every side, and how many times the first side is faster."""
     lines = [
-        "| side | tokens/s | ours ÷ theirs | first token p50, s | p95, s | ready, s | memory, GB |",
-        "|---|---|---|---|---|---|---|",
+        "| side | tokens/s | ours ÷ theirs | CPU, ms/token | first token p50, s | p95, s"
+        " | ready, s | memory, GB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     medians = {
         name: {key: statistics.median(run[key] for run in runs) for key in runs[0]}
@@ -258,7 +269,8 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
     for name, row in medians.items():
         cells = [f"{row['tokens_per_second']:.0f}", f"{first / row['tokens_per_second']:.2f}"]
         for key, scale, digits in (
-            ("first_p50", 1, 2), ("first_p95", 1, 2), ("ready", 1, 1), ("memory", 1e9, 2),
+            ("cpu", 1e-3, 2), ("first_p50", 1, 2), ("first_p95", 1, 2), ("ready", 1, 1),
+            ("memory", 1e9, 2),
         ):  # fmt: skip
             cells.append(f"{row[key] / scale:.{digits}f}" if key in row else "")
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -30,14 +30,14 @@ def main() -> None:
     length = batch["input_ids"].shape[1]
     with torch.inference_mode():
         model.generate(**batch, max_new_tokens=4, do_sample=False)
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         output = model.generate(**batch, max_new_tokens=limit, do_sample=False)
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, time.process_time() - busy
     tokens = 0
     for row in output[:, length:].tolist():
         ends = [place for place, token in enumerate(row) if token == model.config.eos_token_id]
         tokens += ends[0] + 1 if ends else len(row)
-    print("METER " + json.dumps({"tokens": tokens, "seconds": seconds}), flush=True)
+    print("METER " + json.dumps({"tokens": tokens, "seconds": seconds, "cpu": cpu}), flush=True)
 
 
 if __name__ == "__main__":
