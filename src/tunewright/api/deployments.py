@@ -122,6 +122,12 @@ async def _named(name: str, store: StoreOf) -> Deployment:
 NamedOf = Annotated[Deployment, Depends(_named)]
 
 
+def _optional(name: str) -> dict[str, Any]:
+    """As ``json_body``, for a body that may be left out."""
+    body = json_body(name)["requestBody"]
+    return {"requestBody": {**body, "required": False}}
+
+
 @router.get("", summary="List deployments")
 async def list_deployments(store: StoreOf, deployments: DeploymentsOf) -> dict[str, Any]:
     """Newest first."""
@@ -175,7 +181,7 @@ async def list_revisions(name: str, store: StoreOf) -> dict[str, Any]:
 @router.post(
     "/{name}/on",
     summary="Switch a deployment on",
-    openapi_extra=json_body("SwitchDeploymentRequest"),
+    openapi_extra=_optional("SwitchDeploymentRequest"),
 )
 async def switch_on(
     named: NamedOf, request: Request, act: ActOf, caller: CallerOf
@@ -189,7 +195,7 @@ async def switch_on(
 @router.post(
     "/{name}/off",
     summary="Switch a deployment off",
-    openapi_extra=json_body("SwitchDeploymentRequest"),
+    openapi_extra=_optional("SwitchDeploymentRequest"),
 )
 async def switch_off(
     named: NamedOf, request: Request, act: ActOf, caller: CallerOf
@@ -224,7 +230,7 @@ async def stop_canary(named: NamedOf, act: ActOf, caller: CallerOf) -> dict[str,
 @router.post(
     "/{name}/promote",
     summary="Put the canary in the model's place",
-    openapi_extra=json_body("SwitchDeploymentRequest"),
+    openapi_extra=_optional("SwitchDeploymentRequest"),
 )
 async def promote_canary(
     named: NamedOf, request: Request, act: ActOf, caller: CallerOf
@@ -238,7 +244,7 @@ async def promote_canary(
 @router.post(
     "/{name}/rollback",
     summary="Serve as an earlier revision did",
-    openapi_extra=json_body("RollbackDeploymentRequest"),
+    openapi_extra=_optional("RollbackDeploymentRequest"),
 )
 async def roll_back_deployment(
     named: NamedOf, request: Request, act: ActOf, caller: CallerOf
