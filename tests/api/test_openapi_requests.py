@@ -76,7 +76,8 @@ def test_a_few_requests_of_every_kind(server: Server, secret: str, tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_many_requests_of_every_kind(server: Server, secret: str, tmp_path: Path) -> None:
-    ask_all(server, secret, tmp_path, "-n", "20", "--seed", "1", "--workers", "2")
+    options = ("-n", "20", "--seed", "1", "--workers", "2", "--max-time", "150")
+    ask_all(server, secret, tmp_path, *options)
 
 
 def test_what_is_there_is_as_documented(server: Server, secret: str) -> None:

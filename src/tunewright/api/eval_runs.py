@@ -334,7 +334,8 @@ def list_items(
     run = _run_of(store, eval_id, run_id, caller)
     place = None if after is None else item_number(run, after)
     if after is not None and place is None:
-        raise RequestError(400, f"after: {after[:128]!r} is no item of {run.id}", param="after")
+        # Nothing comes after what is not there, as in every other list.
+        return list_object([], False, dict)
     found, more = Results(store).page(
         run.id, limit, place, ascending=order == "asc", outcome=status
     )

@@ -195,17 +195,22 @@ def list_messages(
         numbered.reverse()
     if after is not None:
         place = _place(stored, after)
-        numbered = [one for one in numbered if (one[0] > place) == (order == "asc")]
-        numbered = [one for one in numbered if one[0] != place]
+        numbered = [] if place is None else _beyond(numbered, place, order)
     found = [_message(stored, number, message) for number, message in numbered]
     return list_object(found[:limit], len(found) > limit, dict)
 
 
-def _place(stored: StoredCompletion, after: str) -> int:
+def _beyond(numbered: list[Any], place: int, order: str) -> list[Any]:
+    """What comes after a place in the order."""
+    return [one for one in numbered if (one[0] > place if order == "asc" else one[0] < place)]
+
+
+def _place(stored: StoredCompletion, after: str) -> int | None:
+    """The number of a message, told by its id; None for the id of no message of this one."""
     begin, _, number = after.rpartition("-")
     if begin == stored.id and number.isascii() and number.isdigit() and len(number) < 6:
         return int(number)
-    raise RequestError(400, f"after: {after[:128]!r} is no message of {stored.id}", param="after")
+    return None
 
 
 def _message(stored: StoredCompletion, number: int, message: dict[str, Any]) -> dict[str, Any]:

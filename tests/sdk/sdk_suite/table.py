@@ -50,9 +50,6 @@ REFUSED: dict[str, Refusal] = {
     "evals/runs/test_output_items.py::test_*_retrieve*": Refusal(
         404, None, "output_item_id", "names an item of no run"
     ),
-    "evals/runs/test_output_items.py::test_method_list_with_all_params[[]*": Refusal(
-        400, None, "after", "goes on after an item that is not there"
-    ),
     "test_evals.py::test_*_create*": Refusal(
         400, "invalid_grader", "testing_criteria.0", "has a message of the role 'role'"
     ),
@@ -61,9 +58,6 @@ REFUSED: dict[str, Refusal] = {
     ),
     "chat/test_completions.py::test_method_create_with_all_params_overload_*": Refusal(
         400, "unsupported_parameter", "audio", "asks for speech"
-    ),
-    "chat/completions/test_messages.py::test_method_list_with_all_params[[]*": Refusal(
-        400, None, "after", "goes on after a message that is not there"
     ),
     "test_completions.py::test_method_create_with_all_params_overload_*": Refusal(
         400, "unsupported_parameter", "best_of", "asks for the best of none"
