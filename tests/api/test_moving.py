@@ -18,29 +18,41 @@ from openai.types.fine_tuning import FineTuningJobEvent
 from .conftest import HELLO, PATIENCE, Server, start_server
 from .test_fine_tuning import ENDED, examples
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("fine-tuning-api.md", "fine-tuning-api.zh-CN.md")
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("docs/fine-tuning-api.md", "docs/fine-tuning-api.zh-CN.md")
+READMES = ("README.md", "README.zh-CN.md")
+SECTIONS = {"README.md": "## Moving from OpenAI", "README.zh-CN.md": "## 从 OpenAI 迁移"}
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """Code of a page."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    """Code of a page; of a README, of its section on moving."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page in SECTIONS:
+        text = text.split(SECTIONS[page])[1].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def test_both_languages_show_the_same_code() -> None:
+@pytest.mark.parametrize("pages", [PAGES, READMES])
+def test_both_languages_show_the_same_code(pages: tuple[str, str]) -> None:
     for language in ("python", "sh"):
-        english, chinese = (blocks(page, language) for page in PAGES)
+        english, chinese = (blocks(page, language) for page in pages)
         assert english == chinese
         assert english
 
 
 @pytest.mark.timeout(600)
-def test_the_code_runs_as_it_stands(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        (PAGES[0], ("New fine-tuned model created: ft:nano:default:colours:", "ftjob-")),
+        (READMES[0], ("New fine-tuned model created: ft:nano:default:next:", "After")),
+    ],
+)
+def test_the_code_runs_as_it_stands(tmp_path: Path, page: str, says: tuple[str, ...]) -> None:
     server = start_server(tmp_path / "home", timeout=PATIENCE)
     try:
         program = tmp_path / "moving.py"
-        program.write_text("\n".join(blocks(PAGES[0], "python")), encoding="utf-8")
+        program.write_text("\n".join(blocks(page, "python")), encoding="utf-8")
         done = subprocess.run(
             [sys.executable, str(program)],
             cwd=tmp_path,
@@ -50,7 +62,7 @@ def test_the_code_runs_as_it_stands(tmp_path: Path) -> None:
             timeout=2 * PATIENCE,
         )
         assert done.returncode == 0, done.stderr + server.stderr.read_text()
-        for part in ("New fine-tuned model created: ft:nano:default:colours:", "ftjob-"):
+        for part in says:
             assert part in done.stdout
     finally:
         server.stop()
