@@ -51,6 +51,9 @@ class Disk:
         self._flush(handle)
         what = os.fstat(handle)
         path = Path(f"/proc/self/fd/{handle}")
+        # The number may have been another one's, who is gone.
+        self._contents.pop(what.st_ino, None)
+        self._names.pop(what.st_ino, None)
         if stat.S_ISDIR(what.st_mode):
             self._names[what.st_ino] = {one.name: one.inode() for one in os.scandir(path)}
         else:
