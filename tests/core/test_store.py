@@ -65,6 +65,17 @@ def test_references_are_id_name_prefix_or_latest(fresh: Store) -> None:
     assert "legal" in caught.value.hint
 
 
+def test_records_of_a_name_are_found_newest_first(fresh: Store) -> None:
+    assert list(fresh.named(Dataset, "legal")) == []
+    for number in (1, 2):
+        record = make_dataset(f"ds_00000000000{number}")
+        fresh.add(record.model_copy(update={"created": float(number)}))
+    names = [record.id for record in fresh.named(Dataset, "legal")]
+    assert names == ["ds_000000000002", "ds_000000000001"]
+    assert [record.id for record in fresh.named(Dataset, names[1])] == names[1:]
+    assert not [*fresh.named(Dataset, "ds_0000"), *fresh.named(Run, "legal")]
+
+
 def test_another_process_sees_what_was_added(fresh: Store) -> None:
     fresh.add(make_dataset())
     program = textwrap.dedent(

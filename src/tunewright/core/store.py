@@ -128,6 +128,17 @@ class Store:
         rows = self.rows(query, id=record_id, kind=cls.kind)
         return cls.model_validate_json(rows[0][0]) if rows else None
 
+    def named(self, cls: type[R], name: str) -> Sequence[R]:
+        """Records of exactly this name or id, newest first; however many others there are."""
+        rows = self.rows(
+            "SELECT body, created, id FROM records WHERE kind = :kind AND name = :name"
+            " UNION SELECT body, created, id FROM records WHERE kind = :kind AND id = :name"
+            " ORDER BY created DESC, id DESC",
+            kind=cls.kind,
+            name=name,
+        )
+        return [cls.model_validate_json(row[0]) for row in rows]
+
     def find(self, cls: type[R], reference: str) -> R | None:
         """The record by id, name (the newest of that name), unique id prefix, or ``latest``."""
         records = self.list(cls)

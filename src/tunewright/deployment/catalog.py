@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,8 +51,11 @@ class Target:
 def _models(store: Store, project: str | None) -> list[Model]:
     """Tuned models that a project sees: its own, what it was given leave to use, and those made
     on the command line, which are everyone's; all of them where no project is named."""
-    models = store.list(Model)
-    if project is None:
+    return _seen(store, store.list(Model), project)
+
+
+def _seen(store: Store, models: Sequence[Model], project: str | None) -> list[Model]:
+    if project is None or all(model.project in (None, project) for model in models):
         return list(models)
     lent = {p.checkpoint for p in store.list(CheckpointPermission) if p.grantee == project}
     return [m for m in models if m.project in (None, project) or m.name in lent]
@@ -67,19 +70,28 @@ def served_targets(store: Store, config: ServeConfig, project: str | None = None
     targets: dict[str, Target] = {}
     for model in (model for model in models if not _scores(store, model)):
         targets.setdefault(model.name, _tuned(store, model))
-    for target in _untuned(config, models):
+    for target in _untuned(config, lambda: models):
         targets.setdefault(target.name, target)
     return [_placed(target, config) for target in targets.values()]
 
 
-def _untuned(config: ServeConfig, models: Sequence[Model]) -> Iterator[Target]:
-    """Bases, those of tuned models among them, and what other servers hold."""
-    for base in (BUNDLED_BASE, *config.bases, *(model.base for model in models)):
-        name = public_base_name(base)
-        yield Target(name, name, base)
+def _untuned(config: ServeConfig, models: Callable[[], Sequence[Model]]) -> Iterator[Target]:
+    """Bases, those of tuned models among them, and what other servers hold.
+
+    The models are asked for once it comes to them.
+    """
+    for base in (BUNDLED_BASE, *config.bases):
+        yield _base_target(base)
+    for model in models():
+        yield _base_target(model.base)
     for server, upstream in config.upstreams.items():
         for name in upstream.models:
             yield Target(name, name, server, server=server, known_as=name)
+
+
+def _base_target(base: str) -> Target:
+    name = public_base_name(base)
+    return Target(name, name, base)
 
 
 def _placed(target: Target, config: ServeConfig) -> Target:
@@ -147,13 +159,12 @@ def find_target(store: Store, config: ServeConfig, name: str, project: str | Non
     Raises:
         RequestError: 404, with the nearest names; 400 for a reward model.
     """
-    # Every request comes by here: what it does not ask for is not looked at more closely.
-    models = _models(store, project)
-    named = [model for model in models if name in (model.name, model.id)]
+    # Every request comes by here: what it does not ask for is not looked at.
+    named = _seen(store, store.named(Model, name), project)
     for model in named:
         if not _scores(store, model):
             return _placed(_tuned(store, model), config)
-    for target in _untuned(config, models):
+    for target in _untuned(config, lambda: _models(store, project)):
         if name == target.name:
             return _placed(target, config)
     if named:
