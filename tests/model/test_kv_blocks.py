@@ -54,11 +54,11 @@ def test_only_what_was_read_is_shared() -> None:
 
 
 def test_what_is_left_stays_findable_until_its_place_is_needed() -> None:
-    blocks = Blocks(6)
+    blocks = Blocks(12)
     old, new = text(3 * BLOCK, 1), text(3 * BLOCK, 2)
     for tokens in (old, new):
         blocks.close(read(blocks, tokens))
-    assert blocks.available == 6
+    assert blocks.available == 12
     again = blocks.open(b"", old)
     assert len(again.blocks) == 2
     blocks.close(again)
@@ -66,6 +66,18 @@ def test_what_is_left_stays_findable_until_its_place_is_needed() -> None:
     read(blocks, text(3 * BLOCK, 3))
     assert len(blocks.open(b"", new).blocks) == 1
     assert len(blocks.open(b"", old).blocks) == 2
+
+
+def test_beginnings_are_remembered_in_one_half_of_the_memory() -> None:
+    blocks = Blocks(12)
+    written: set[int] = set()
+    for seed in range(20):
+        extent = read(blocks, text(2 * BLOCK, seed))
+        written |= set(extent.blocks)
+        blocks.close(extent)
+    assert len(written) == 6
+    # A row gets all of it, if it needs that much.
+    assert blocks.grow(Extent(b""), 12 * BLOCK)
 
 
 def test_what_somebody_holds_is_never_given_away() -> None:

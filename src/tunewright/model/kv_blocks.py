@@ -125,7 +125,9 @@ class Blocks:
         self._idle.pop(block, None)
 
     def _take(self) -> int:
-        if self._fresh:
+        # Memory is taken when a block is first written: half of the blocks serve the memory of
+        # beginnings, the others are for rows alone.
+        if self._fresh and (not self._idle or self._fresh[-1] < self.count // 2):
             return self._fresh.pop()
         block, _ = self._idle.popitem(last=False)
         name, self._names[block] = self._names[block], None
