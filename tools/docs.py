@@ -18,6 +18,7 @@ from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.config.data import PrepareConfig
 from tunewright.config.deployment import DeployConfig
 from tunewright.config.evaluation import EvaluateConfig
+from tunewright.config.export import ExportConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.judging import BlindConfig
 from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
@@ -42,6 +43,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("blind create", BlindConfig),
     ("benchmark", BenchmarkConfig),
     ("chat", GenerationConfig),
+    ("export", ExportConfig),
     ("serve", ServeConfig),
     ("deploy", DeployConfig),
     ("keys create", KeyConfig),

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "benchmark": ("benchmark", "Models on MMLU, C-Eval and CMMLU, from folders of their files."),
     "blind": ("blind", "People vote on answers without knowing whose they are."),
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),
+    "export": ("export", "A tuned model as files for other programs, proven equal."),
     "serve": ("serve", "An OpenAI-compatible API for every model of the store."),
     "datasets": ("records", "List, show or delete datasets."),
     "runs": ("runs", "List, show, pause, save, stop or compare training runs."),

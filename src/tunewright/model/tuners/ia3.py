@@ -128,12 +128,8 @@ class Ia3Tuner(Tuner):
 
     def load(self, model: nn.Module, folder: Path, name: str = DEFAULT) -> None:
         """Hang factors from disk."""
-        refuse_options(read_settings(folder, PEFT_SETTINGS), _PLAIN, folder / PEFT_SETTINGS)
         layers = linear_layers(model)
-        for key, factors in read_tensors(folder / PEFT_TENSORS).items():
-            if not (key.startswith(PREFIX) and key.endswith(_SUFFIX)):
-                raise ModelError(f"{folder}: tensor {key!r} is not part of an IA³ adapter")
-            path = key.removeprefix(PREFIX).removesuffix(_SUFFIX)
+        for path, factors in read_ia3(folder).items():
             base = layer_of(layers, path, folder)
             if factors.shape not in ((base.out_features, 1), (1, base.in_features)):
                 raise ModelError(
@@ -143,6 +139,21 @@ class Ia3Tuner(Tuner):
                 )
             add_part(model, path, name, Ia3Part(factors.to(base.weight.device)))
         activate(model, name)
+
+
+def read_ia3(folder: Path) -> dict[str, Tensor]:
+    """An adapter's factors by their layers, (out, 1) or (1, in).
+
+    Raises:
+        ModelError: no IA³ adapter, or one with options we do not compute.
+    """
+    refuse_options(read_settings(folder, PEFT_SETTINGS), _PLAIN, folder / PEFT_SETTINGS)
+    found: dict[str, Tensor] = {}
+    for key, factors in read_tensors(folder / PEFT_TENSORS).items():
+        if not (key.startswith(PREFIX) and key.endswith(_SUFFIX)) or factors.ndim != 2:
+            raise ModelError(f"{folder}: tensor {key!r} is not part of an IA³ adapter")
+        found[key.removeprefix(PREFIX).removesuffix(_SUFFIX)] = factors
+    return found
 
 
 def _scaled_layers(model: nn.Module, asked: tuple[str, ...]) -> list[str]:

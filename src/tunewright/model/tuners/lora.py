@@ -282,13 +282,18 @@ def load_lora(model: nn.Module, folder: Path, name: str = DEFAULT) -> list[str]:
                 f" is ({base.out_features}, {base.in_features})",
                 "It was made for another base.",
             )
-        divisor = math.sqrt(rank) if settings.get("use_rslora") else rank
-        scale = float(settings["lora_alpha"]) / divisor
+        scale = stored_scale(settings, rank)
         dora = magnitude is not None
         part = _part(base, (a, b), scale, dropout, dora=dora, magnitude=magnitude)
         add_part(model, path, name, part)
     activate(model, name)
     return list(triples)
+
+
+def stored_scale(settings: dict[str, Any], rank: int) -> float:
+    """What B·A of this rank is multiplied with, by an adapter's settings."""
+    divisor = math.sqrt(rank) if settings.get("use_rslora") else rank
+    return float(settings["lora_alpha"]) / divisor
 
 
 def read_lora(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:

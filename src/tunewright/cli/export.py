@@ -1,0 +1,98 @@
+"""``export``: a tuned model as files for other programs, proven equal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from tunewright.cli.display import Terminal
+from tunewright.cli.options import Common, common_options, config_options
+from tunewright.cli.units import size
+from tunewright.config.export import ExportConfig
+from tunewright.core.errors import Interrupted
+
+if TYPE_CHECKING:
+    from tunewright.export.export import Exported
+
+
+@click.command(epilog="Example: tunewright export latest --to merged --output legal-expert")
+@click.argument("model", default="latest")
+@config_options(ExportConfig, skip=("model",))
+@common_options
+def export(common: Common, model: str, values: dict[str, Any]) -> None:
+    """Write MODEL as files for other programs, and prove that they answer as it does.
+
+    The export is read back and asked locked test prompts of the model's dataset; logits, tokens,
+    endings and scores are compared with those of the tuned model. One that differs by more than
+    rounding keeps '.failed' in its name, and the exit code is 1. An interrupted export leaves
+    nothing half-made.
+    """
+    from tunewright.export.export import export as make
+
+    config = ExportConfig.build({**values, "model": model})
+    with Terminal() as terminal:
+        try:
+            made = make(config, common.store(), terminal)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "stopped; nothing half-made is left", "Run the same command again."
+            ) from None
+        _print(made, terminal.console)
+    common.finish(
+        {
+            "artifact": str(made.folder),
+            "format": made.format,
+            "bytes": made.bytes,
+            "parity": made.parity,
+            "run": made.plan.runs,
+        }
+    )
+    if not made.passed:
+        sys.exit(1)
+
+
+def _print(made: Exported, console: Console) -> None:
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    say(f"{made.folder} ({size(made.bytes)})")
+    if made.parity is None:
+        say("  not compared with the tuned model (--no-parity-check)")
+    else:
+        for line in _parity_lines(made.parity):
+            say(f"  {line}")
+    for note in made.plan.notes:
+        say(f"  {note}")
+    if made.passed and made.plan.runs:
+        say("Run it, in that folder:")
+        for command in made.plan.runs.values():
+            say(f"  {command}")
+
+
+def _parity_lines(parity: dict[str, Any]) -> list[str]:
+    tokens, answers = parity["tokens"], parity["answers"]
+    lines = [
+        f"{'parity' if parity['passed'] else 'PARITY FAILED'} on {parity['prompts']}:",
+        f"  logits within {parity['logits']['largest_difference']:.2e}, divergence"
+        f" {parity['logits']['mean_divergence']:.2e} nats",
+        f"  {tokens['agreement']:.2%} of {tokens['compared']} tokens agree,"
+        f" {answers['identical']} of {answers['asked']} answers identical,"
+        f" {answers['same_ending']} end the same way",
+    ]
+    for metric, found in parity["scores"].items():
+        low, high = found["interval"]
+        lines.append(
+            f"  {metric} {found['tuned']:.3f} → {found['export']:.3f}, difference"
+            f" {found['delta']:+.3f} [{low:+.3f}, {high:+.3f}]"
+        )
+    lines += [f"  {failure}" for failure in parity["failures"]]
+    if where := parity.get("first_difference"):
+        lines.append(
+            f"  first at prompt {where['prompt']} ({where['question']!r}), token {where['token']}:"
+            f" {where['expected']!r} became {where['found']!r}; {where['layer']} is off by"
+            f" {where['relative_error']:.1e}"
+        )
+    return lines

@@ -1,0 +1,60 @@
+"""Knobs of ``export``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tunewright.config.base import StageConfig
+
+FormatName = Literal["merged", "adapter"]
+
+
+class ToleranceConfig(StageConfig):
+    """How far an export may be from the tuned model; the format decides what is not given."""
+
+    logits: float | None = Field(default=None, gt=0)
+    """Largest difference of any logit; 1e-4 for exports in float32, unbounded for others."""
+    divergence: float | None = Field(default=None, gt=0)
+    """Largest mean Kullback-Leibler divergence of the next token, in nats."""
+    agreement: float | None = Field(default=None, gt=0, le=1)
+    """Least share of tokens that are the likeliest of both."""
+    endings: float | None = Field(default=None, gt=0, le=1)
+    """Least share of answers that end the same way: with an end token, or not."""
+
+
+class ParityConfig(StageConfig):
+    """How the export is compared with the tuned model."""
+
+    check: bool = True
+    """Read the export back and compare it; what is not compared is marked so."""
+    dataset: str | None = None
+    """Dataset whose locked test prompts are asked; the one that the model was tuned on."""
+    prompts: int = Field(default=16, ge=1, le=2000)
+    """Most prompts."""
+    max_new_tokens: int = Field(default=64, ge=1, le=4096)
+    """Longest answer, in tokens."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of both sides; bfloat16 takes half the memory and hides small differences."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where both sides are computed, one after the other."""
+    tolerance: ToleranceConfig = ToleranceConfig()
+
+
+class ExportConfig(StageConfig):
+    """Tuned model → files that other programs load, proven equal."""
+
+    model: str = "latest"
+    """Tuned model (name, id or 'latest'), checkpoint RUN@STEP, or a base."""
+    to: FormatName = "merged"
+    """merged: one model in safetensors; adapter: PEFT's folder."""
+    output: str | None = None
+    """Folder to make; exports/NAME-FORMAT in the home folder when not given."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
+    dtype: Literal["base", "float32", "bfloat16", "float16"] = "base"
+    """Type of merged weights; 'base' keeps the base's own."""
+    shard_gb: float = Field(default=5.0, gt=0, le=1000)
+    """Largest file of merged weights, in GB."""
+    parity: ParityConfig = ParityConfig()

@@ -1,0 +1,160 @@
+"""The stage: a tuned model → a folder for other programs, with the proof that it is equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from tunewright.config.export import ExportConfig, FormatName
+from tunewright.core.errors import ConfigError
+from tunewright.core.events import Event, Listener, ignore
+from tunewright.core.files import write_json_atomic, write_text_atomic
+from tunewright.core.store import Store
+from tunewright.export import adapter, merged
+from tunewright.export.card import latest_evaluation, model_card
+from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
+from tunewright.export.parity import Sides, compare
+from tunewright.export.prompts import Prompts, choose_prompts
+from tunewright.export.staging import (
+    folder_name,
+    refuse_existing,
+    refuse_full_disk,
+    staged,
+    with_name,
+)
+from tunewright.export.tolerances import TOLERANCES
+from tunewright.model.loading import pick_device
+from tunewright.model.references import Resolved, resolve_responder
+from tunewright.model.rendering import Renderer
+from tunewright.training.machine import free_memory
+
+Planner = Callable[[Resolved, ExportConfig, Renderer], Plan]
+
+FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
+    {"merged": merged.plan, "adapter": adapter.plan}
+)
+"""Format → what checks and plans an export to it; a new one is one file and one entry here."""
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_OVERHEAD = 1.15
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made.
+
+    Attributes:
+        folder: where it is; its name ends with ``.failed`` when it is not equal to its model.
+        format: as asked for.
+        bytes: of all its files.
+        parity: what ``parity.json`` holds, or None when it was not compared.
+        plan: what it was made by.
+    """
+
+    folder: Path
+    format: FormatName
+    bytes: int
+    parity: dict[str, Any] | None
+    plan: Plan
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return self.parity is None or bool(self.parity["passed"])
+
+
+def export(config: ExportConfig, store: Store, listen: Listener = ignore) -> Exported:
+    """Make an export, read it back, and compare it with its model.
+
+    Raises:
+        InputError: an unknown model, one that the format cannot hold, or a folder that exists.
+        StorageError: too little disk; nothing stays behind.
+    """
+    found = resolve_responder(store, config.model)
+    renderer = checked_renderer(found)
+    target = _target(config, found, store)
+    for failed in (False, True):
+        refuse_existing(with_name(target, failed), config.overwrite or failed)
+    plan = FORMATS[config.to](found, config, renderer)
+    prompts = choose_prompts(found, config.parity, store) if config.parity.check else None
+    refuse_full_disk(target, plan.bytes + _logit_bytes(config, prompts, renderer))
+    with staged(target) as stage:
+        arithmetic = _arithmetic(config, plan)
+        plan.write(stage.folder, _telling(listen))
+        parity = None
+        if prompts is not None:
+            parity = _compared(found, plan, stage.folder, arithmetic, prompts, config, listen)
+            evaluation = latest_evaluation(found, store)
+            parity["evaluation"] = evaluation.id if evaluation else None
+            stage.failed = not parity["passed"]
+            write_json_atomic(stage.folder / "parity.json", parity)
+        card = model_card(found, plan, config.to, parity, store)
+        write_text_atomic(stage.folder / "README.md", card)
+    folder = with_name(target, stage.failed)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return Exported(folder, config.to, size, parity, plan)
+
+
+def _target(config: ExportConfig, found: Resolved, store: Store) -> Path:
+    if config.output is not None:
+        return Path(config.output).expanduser().absolute()
+    return store.home / "exports" / folder_name(found.name, config.to)
+
+
+def _compared(
+    found: Resolved,
+    plan: Plan,
+    folder: Path,
+    arithmetic: Arithmetic,
+    prompts: Prompts,
+    config: ExportConfig,
+    listen: Listener,
+) -> dict[str, Any]:
+    sides = Sides(
+        tuned=lambda how: load_tuned(found, how),
+        export=lambda how: plan.read(folder, how),
+        arithmetic=arithmetic,
+    )
+    tolerance = TOLERANCES[plan.precision].overruled(config.parity.tolerance)
+    report = compare(sides, prompts, config.parity, tolerance, folder, listen)
+    how = {"precision": plan.precision, "computed_in": config.parity.precision}
+    return {"format": config.to, **how, **report}
+
+
+def _arithmetic(config: ExportConfig, plan: Plan) -> Arithmetic:
+    """Where to compare; refused when one copy of the weights does not fit.
+
+    Raises:
+        ConfigError: too little memory.
+    """
+    device = pick_device(config.parity.device)
+    dtype = _DTYPES[config.parity.precision]
+    if config.parity.check:
+        needed = int(plan.parameters * dtype.itemsize * _OVERHEAD)
+        free = free_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
+        if needed > free:
+            raise ConfigError(
+                f"comparing takes {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
+                "Use --parity-precision bfloat16, or --no-parity-check and compare elsewhere.",
+            )
+    return Arithmetic(device, dtype)
+
+
+def _logit_bytes(config: ExportConfig, prompts: Prompts | None, renderer: Renderer) -> int:
+    """Room on the disk for the tuned model's logits while the export is compared."""
+    if prompts is None:
+        return 0
+    tokens = len(prompts.conversations) * config.parity.max_new_tokens
+    return 4 * tokens * renderer.tokenizer.get_vocab_size(with_added_tokens=True)
+
+
+def _telling(listen: Listener) -> Callable[[int, int], None]:
+    def tell(done: int, total: int) -> None:
+        listen(Event(kind="progress", data={"stage": "export", "done": done, "total": total}))
+
+    return tell
