@@ -240,7 +240,7 @@ def official(folder: Path, chat: Conversation, generate: bool = False) -> list[i
     """What the transformers library gives for the conversation."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     encoded = tokenizer.apply_chat_template(
-        [_as_transformers(message) for message in chat.messages],
+        [as_transformers(message) for message in chat.messages],
         tools=[*chat.tools] or None,
         tokenize=True,
         add_generation_prompt=generate,
@@ -249,7 +249,7 @@ def official(folder: Path, chat: Conversation, generate: bool = False) -> list[i
     return ids
 
 
-def _as_transformers(message: Message) -> dict[str, Any]:
+def as_transformers(message: Message) -> dict[str, Any]:
     """A message as the documentation of ``apply_chat_template`` shows them."""
     values: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:

@@ -29,6 +29,7 @@ _HARMLESS_PRIVATE_KEYS = {
     "_from_model_config",
     "_commit_hash",
     "_diffusers_version",
+    "_sliding_window_pattern",
 }
 
 

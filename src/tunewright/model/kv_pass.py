@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tunewright.model.capped_attention import attend
 from tunewright.model.kv_blocks import BLOCK
 from tunewright.model.kv_cache import KvCache, Part
 from tunewright.model.kv_windows import Look, Windows
@@ -81,7 +82,7 @@ class Pass:
             module: the attention layer.
             query: (1, heads, tokens, head_dim).
             key, value: (1, kv_heads, tokens, head_dim).
-            options: ``scaling`` and ``sliding_window`` as transformers passes them.
+            options: ``scaling``, ``sliding_window`` and ``softcap`` as transformers passes them.
 
         Returns:
             (1, tokens, heads, head_dim).
@@ -95,6 +96,7 @@ class Pass:
             scale=query.shape[-1] ** -0.5 if scale is None else scale,
             window=options.get("sliding_window"),
             prefix=prefix_of(module, key),
+            softcap=options.get("softcap"),
         )
         found = [window.attention(layer, query[0], own, look) for window in self._windows]
         found += [
@@ -139,7 +141,7 @@ class _Document:
         simple = key.shape[2] == query.shape[2] and (
             look.window is None or query.shape[2] <= look.window
         )
-        output = F.scaled_dot_product_attention(
+        output = attend(
             query,
             key,
             value,
@@ -147,6 +149,7 @@ class _Document:
             is_causal=simple,
             scale=look.scale,
             enable_gqa=query.shape[1] != key.shape[1],
+            softcap=look.softcap,
         )
         return output[0].transpose(0, 1)
 

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tunewright.model.capped_attention import cap
 from tunewright.model.kv_blocks import BLOCK, Extent
 from tunewright.model.kv_cache import KvCache, Part, put
 
@@ -34,12 +35,14 @@ class Look:
         scale: what products of queries and keys are multiplied with.
         window: how many tokens are seen; None sees all.
         prefix: keys and values (1, heads, tokens, head_dim) that come before every row's.
+        softcap: what scores are softly capped at; None caps nothing.
     """
 
     heads: int
     scale: float
     window: int | None
     prefix: tuple[Tensor, Tensor] | None
+    softcap: float | None = None
 
     @property
     def before(self) -> int:
@@ -163,10 +166,16 @@ class Window:
         asked = query[:, self._tokens] if self._all else query.index_select(1, self._places)
         asked = asked.transpose(0, 1).reshape(rows * look.heads, -1, query.shape[-1])
         scores = torch.bmm(asked, keys.transpose(1, 2)).view(rows, -1, length)
-        shares = torch.add(self._mask(look), scores, alpha=look.scale).softmax(-1)
+        shares = self._masked(scores, look).softmax(-1)
         shares = shares.to(values.dtype).view(rows * look.heads, -1, length)
         mixed = torch.bmm(shares, values).view(rows, -1, values.shape[-1])
         return mixed if self._all else mixed.index_select(0, self._live)
+
+    def _masked(self, scores: Tensor, look: Look) -> Tensor:
+        """Scaled scores (rows, heads, columns) with minus infinity where a row does not look."""
+        if look.softcap is None:
+            return torch.add(self._mask(look), scores, alpha=look.scale)
+        return self._mask(look) + cap(scores * look.scale, look.softcap)
 
     def _grow(self, layer: int, states: Sequence[Tensor], look: Look) -> tuple[Tensor, Tensor]:
         """Keys and values (rows * heads, columns, head_dim) with the pass's own."""

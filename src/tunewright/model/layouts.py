@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tunewright.core.errors import DataError, TunewrightError
-from tunewright.core.messages import Conversation, Message
+from tunewright.core.messages import Conversation, Message, Role
 from tunewright.model.chat_template import ChatTemplate
 from tunewright.model.control_tokens import ControlTokens, Encoded
 from tunewright.model.marks import Kind, Marks, Span
@@ -46,6 +46,12 @@ class Layouts:
         default: the template.
         tool_use: the template of conversations that offer tools, where it is another.
         control: the tokenizer's control tokens.
+
+    Attributes:
+        rejoins: whether the template tells the model less once the answer stands there than when
+            it asks for it (some write the system turn only where the model is to go on). A whole
+            conversation is then what was asked with the answer behind it: what is learnt is what
+            is served.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Layouts:
         self._default = default
         self._tool_use = tool_use or default
         self._control = control
+        self.rejoins = self._forgets()
 
     def unmarked(self, conversation: Conversation, generate: bool) -> Layout:
         """The text alone, in half the time.
@@ -61,6 +68,8 @@ class Layouts:
         Raises:
             DataError: the template refuses the conversation, or leaves out its tools.
         """
+        if self._rejoined(conversation, generate):
+            return self.of(conversation, generate)
         turns = turns_of(conversation, self._control)
         text = self._render(turns, generate)
         if turns.uses_tools:
@@ -75,6 +84,12 @@ class Layouts:
         Raises:
             DataError: the template refuses the conversation, or leaves out its tools.
         """
+        whole = self._of(conversation, generate)
+        if not self._rejoined(conversation, generate):
+            return whole
+        return _joined(self._of(conversation.prompt(), True), whole, len(conversation.messages) - 1)
+
+    def _of(self, conversation: Conversation, generate: bool) -> Layout:
         turns = turns_of(conversation, self._control)
         text = self._render(turns, generate)
         marks = Marks()
@@ -104,6 +119,20 @@ class Layouts:
             for t in layouts
         ]
 
+    def _rejoined(self, conversation: Conversation, generate: bool) -> bool:
+        return self.rejoins and not generate and conversation.messages[-1].role == "assistant"
+
+    def _forgets(self) -> bool:
+        roles: tuple[Role, ...] = ("system", "user", "assistant", "user", "assistant")
+        messages = tuple(Message(role=role, content=f"a{n}") for n, role in enumerate(roles))
+        chat = Conversation(messages=messages)
+        try:
+            asked = self._render(turns_of(chat.prompt(), self._control), True)
+            whole = self._render(turns_of(chat, self._control), False)
+        except TunewrightError:
+            return False
+        return "a0" in asked and "a0" not in whole
+
     def _render(self, turns: Turns, generate: bool) -> str:
         template = self._default if turns.tools is None else self._tool_use
         return template.render(turns.messages, generate, turns.tools)
@@ -123,6 +152,29 @@ class Layouts:
         return self._control.normalising and any(
             self._control.ids.intersection(self._control.encode(text).ids) for text in turns.texts()
         )
+
+
+def _joined(asked: Layout, whole: Layout, answer: int) -> Layout:
+    """What was asked, and behind it what the whole conversation has after that.
+
+    Args:
+        asked: up to where the model is to go on.
+        whole: with the answer.
+        answer: the number of its message, the last one.
+
+    Raises:
+        DataError: the answer cannot be followed.
+    """
+    mine, theirs = asked.spans or {}, whole.spans or {}
+    if answer - 1 in mine and answer - 1 in theirs and answer in theirs:
+        before = asked.text[mine[answer - 1][1] :]
+        place = theirs[answer - 1][1]
+        if whole.text.startswith(before, place):
+            place += len(before)
+            start, end = (one - place + len(asked.text) for one in theirs[answer])
+            spans = {**mine, answer: (start, end)}
+            return Layout(asked.text + whole.text[place:], spans, asked.hidden or whole.hidden)
+    raise DataError("the base's chat template writes a question differently once it is answered")
 
 
 def _by_message(marks: Marks, found: Sequence[Span | None]) -> dict[int, Span]:

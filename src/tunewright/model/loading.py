@@ -10,11 +10,14 @@ import torch
 
 from tunewright.core.errors import ConfigError, ModelError
 from tunewright.model.catalog import Base
+from tunewright.model.families import CAPPED, is_tested
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_ROUNDING = {torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+"""Share of the largest logit by which equal computations may differ."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -94,15 +97,57 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
             f"base {base.name!r} lacks {len(missing)} tensors, the first is {missing[0]}",
             "Its files do not belong together; fetch them again.",
         )
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
-    if kinds - {"full_attention", "sliding_attention"} or not getattr(
-        model, "_supports_sdpa", False
-    ):
-        raise ModelError(
-            f"base {base.name!r} ({model.config.model_type}) does not use plain attention",
-            "Packed documents could not be kept apart in it; choose another base.",
-        )
+    _refuse_other_attention(base, model)
     model.requires_grad_(False)
     model.eval()
     loaded: PreTrainedModel = model.to(device)
+    if not is_tested(loaded.config.model_type):
+        _try_packing(base, loaded)
     return loaded
+
+
+def _refuse_other_attention(base: Base, model: PreTrainedModel) -> None:
+    """Refuse what ``packed_attention`` does not compute.
+
+    Raises:
+        ModelError: the base does.
+    """
+    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    plain = getattr(model, "_supports_sdpa", False) or model.config.model_type in CAPPED
+    if kinds - {"full_attention", "sliding_attention"} or not plain:
+        raise _not_plain(base, model)
+
+
+@torch.inference_mode()
+def _try_packing(base: Base, model: PreTrainedModel) -> None:
+    """Whether two short documents give the same laid end to end as each alone.
+
+    Raises:
+        ModelError: they do not; what one says would leak into the other.
+    """
+    documents = [torch.arange(1, 6), torch.arange(3, 10)]
+    documents = [ids.remainder(model.config.get_text_config().vocab_size) for ids in documents]
+    lengths = torch.tensor([0, *(len(ids) for ids in documents)])
+    packed = {
+        "input_ids": torch.cat(documents)[None],
+        "position_ids": torch.cat([torch.arange(len(ids)) for ids in documents])[None],
+    }
+    inputs = {name: value.to(model.device) for name, value in packed.items()}
+    together = model(**inputs, cu_seqlens=lengths.cumsum(0).int(), use_cache=False).logits[0]
+    alone = torch.cat(
+        [
+            model(input_ids=ids[None].to(model.device), use_cache=False).logits[0]
+            for ids in documents
+        ]
+    )
+    # Rounding differs with the shape of a product; another document's words change far more.
+    allowed = _ROUNDING[together.dtype] * alone.float().abs().max().clamp(min=1e-6)
+    if not (together.float() - alone.float()).abs().max() <= allowed:
+        raise _not_plain(base, model)
+
+
+def _not_plain(base: Base, model: PreTrainedModel) -> ModelError:
+    return ModelError(
+        f"base {base.name!r} ({model.config.model_type}) does not use plain attention",
+        "Packed documents could not be kept apart in it; choose another base.",
+    )

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from tunewright.model.capped_attention import attend
 from tunewright.model.rounding import SIZE_STEP, rounds_length
 from tunewright.model.tuners.prefix_slots import prefix_of
 
@@ -48,8 +49,9 @@ def attention(
         attention_mask: boolean (batch, 1, seq, kv_seq), or None for causal.
         options: ``cu_seqlens`` (documents + 1,) int32, the boundaries of packed documents
             beginning with 0 and ending with seq, best kept on the CPU, since every layer reads
-            them there; ``scaling``, ``dropout``, ``sliding_window`` as transformers passes them;
-            ``kv_pass``, a pass over a key-value cache in blocks, which then attends itself.
+            them there; ``scaling``, ``dropout``, ``sliding_window``, ``softcap`` as transformers
+            passes them; ``kv_pass``, a pass over a key-value cache in blocks, which then attends
+            itself.
 
     Returns:
         The output (batch, seq, heads, head_dim) and None for the weights.
@@ -62,13 +64,14 @@ def attention(
     if bounds is None:
         if prefix is not None:
             key, value, attention_mask = _prefixed(query, key, value, attention_mask, prefix)
+        if options.get("softcap") is not None:
+            return _capped(query, key, value, attention_mask, options), None
         plain = AttentionInterface()["sdpa"]
         output: tuple[Tensor, None] = plain(module, query, key, value, attention_mask, **options)
         return output
     window = options.get("sliding_window")
-    settings = {"scale": options.get("scaling"), "dropout_p": options.get("dropout", 0.0)}
+    settings = _settings(query, key, options)
     lengths = [end - start for start, end in pairwise(bounds.tolist())]
-    settings["enable_gqa"] = query.shape[1] != key.shape[1]
     documents = [
         _document(q, k, v, window, settings, prefix)
         for q, k, v in zip(
@@ -79,6 +82,30 @@ def attention(
         )
     ]
     return torch.cat(documents, dim=2).transpose(1, 2), None
+
+
+def _settings(query: Tensor, key: Tensor, options: dict[str, Any]) -> dict[str, Any]:
+    """What ``attend`` is told in every document."""
+    return {
+        "scale": options.get("scaling"),
+        "dropout_p": options.get("dropout", 0.0),
+        "softcap": options.get("softcap"),
+        "enable_gqa": query.shape[1] != key.shape[1],
+    }
+
+
+def _capped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    options: dict[str, Any],
+) -> Tensor:
+    """Whole rows under a mask, their scores capped: (batch, seq, heads, head_dim)."""
+    causal = attention_mask is None and query.shape[2] > 1
+    settings = _settings(query, key, options)
+    mixed = attend(query, key, value, attn_mask=attention_mask, is_causal=causal, **settings)
+    return mixed.transpose(1, 2)
 
 
 def _prefixed(
@@ -122,12 +149,12 @@ def _document(
         return whole[:, :, :length]
     if prefix is not None:
         key, value, seen = _prefixed(query, key, value, None, prefix)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=seen, **settings)
+        return attend(query, key, value, attn_mask=seen, **settings)
     if window is None or length <= window:
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True, **settings)
+        return attend(query, key, value, is_causal=True, **settings)
     ones = torch.ones(length, length, dtype=torch.bool, device=query.device)
     allowed = ones.tril() & ones.triu(1 - window)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, **settings)
+    return attend(query, key, value, attn_mask=allowed, **settings)
 
 
 def mask(

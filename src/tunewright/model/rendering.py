@@ -92,6 +92,7 @@ class Renderer:
                 "template": source,
                 **({"tool_template": tools} if tools else {}),
                 **({ENCODING: SEGMENTS} if segmented else {}),
+                **({"rejoins": True} if self._layouts.rejoins else {}),
                 "variables": variables,
                 "tokenizer": sha256_file(folder / "tokenizer.json"),
                 "special": self._control.tokens,
