@@ -35,10 +35,28 @@ def drawn(family: str, seed: int) -> dict[str, Any]:
         "bos_token_id": 0,
         "eos_token_id": 0,
     }
+    if family == "internlm3":  # it has one bias for all
+        config["mlp_bias"] = config["attention_bias"]
+    if "moe" in family or "deepseek" in family or family == "mixtral":
+        config |= {
+            "moe_intermediate_size": draw.randrange(9, 30),
+            "num_experts_per_tok": draw.choice((1, 2)),
+            "num_hidden_layers": draw.choice((2, 3)),
+            "q_lora_rank": draw.choice((None, 7)),
+            "kv_lora_rank": draw.randrange(5, 20),
+            "v_head_dim": draw.randrange(3, 9),
+        }
+        names = {"mixtral": "num_local_experts", "qwen3_moe": "num_experts"}
+        config[names.get(family, "n_routed_experts")] = 5
+    if "deepseek" in family:
+        config["first_k_dense_replace"] = draw.choice((0, 1))
+    if family == "qwen3_moe":
+        config |= {"decoder_sparse_step": draw.choice((1, 2)), "num_hidden_layers": 4}
+        config["mlp_only_layers"] = draw.choice(([], [0], [0, 1]))
     if family == "phi3":  # it takes channels per head from the hidden size
         config["hidden_size"] = config["num_attention_heads"] * config.pop("head_dim")
     for optional in ("tie_word_embeddings", "attention_bias", "mlp_bias"):
-        if draw.random() < 0.3:
+        if draw.random() < 0.3 and family != "internlm3":
             del config[optional]
     return config
 
@@ -55,20 +73,30 @@ def test_counts_equal_those_of_transformers(family: str, seed: int) -> None:
     config = drawn(family, seed)
     model, shape = on_meta(config), shape_of(config)
     assert shape.parameters == sum(p.numel() for p in model.parameters())
-    block = sum(p.numel() for n, p in model.named_parameters() if ".layers.0." in n)
+    last = f".layers.{shape.layers - 1}."
+    block = sum(p.numel() for n, p in model.named_parameters() if last in n)
     assert shape.block == block
 
 
 @pytest.mark.parametrize("family", BUILT_IN)
 def test_linear_layers_have_the_names_and_sizes_that_tuners_meet(family: str) -> None:
     config = drawn(family, 9)
-    found = {
-        path.rsplit(".", 1)[-1]: (layer.in_features, layer.out_features)
-        for path, layer in linear_layers(on_meta(config)).items()
-        if ".layers.0." in path
-    }
-    linears = {linear.name: (linear.inputs, linear.outputs) for linear in shape_of(config).linears}
-    assert linears == found
+    shape, layers = shape_of(config), linear_layers(on_meta(config))
+    found = [
+        {
+            path.rsplit(".", 1)[-1]: (layer.in_features, layer.out_features)
+            for path, layer in layers.items()
+            if f".layers.{block}." in path
+        }
+        for block in range(shape.layers)
+    ]
+    usual, dense = (
+        {linear.name: (linear.inputs, linear.outputs) for linear in linears}
+        for linears in (shape.linears, shape.dense_linears)
+    )
+    assert found.count(usual) == shape.layers - shape.dense
+    assert found.count(dense) == shape.dense
+    assert shape.linear_weights == sum(layer.weight.numel() for layer in layers.values())
 
 
 @pytest.mark.parametrize("family", BUILT_IN)

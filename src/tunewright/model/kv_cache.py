@@ -158,6 +158,10 @@ def put(kept: Tensor, rows: Tensor, new: Tensor) -> None:
 def bytes_per_token(model: PreTrainedModel) -> int:
     """Memory of one token's keys and values in all layers."""
     config = model.config.get_text_config()
+    if hasattr(config, "kv_lora_rank"):
+        # Attention through a low rank: every head's own keys and values are kept, as they are used.
+        width = config.num_attention_heads * (config.qk_head_dim + config.v_head_dim)
+        return int(config.num_hidden_layers * width * model.dtype.itemsize)
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)

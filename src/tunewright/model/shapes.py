@@ -1,112 +1,20 @@
 """What a base is made of, told by its ``config.json`` alone: no weight is read, no torch loaded.
 
-Dense decoders of one build: embedding, equal blocks of attention (grouped queries, Ainslie et al.
-2023, arXiv 2305.13245) and a gated MLP (Shazeer 2020, arXiv 2002.05202), RMS norms, output head.
+Decoders of one build: embedding, blocks of attention (grouped queries, Ainslie et al. 2023, arXiv
+2305.13245, or through low ranks, DeepSeek-AI 2024, arXiv 2405.04434 §2.1) and a gated MLP (Shazeer
+2020, arXiv 2002.05202) or experts of which each token meets a few, RMS norms, output head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tunewright.core.errors import ModelError
+from tunewright.model.shape import Linear, Role, Shape
 
-Role = Literal["attention", "mlp"]
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer of a block: y = x·Wᵀ + b with W (outputs, inputs)."""
-
-    name: str
-    role: Role
-    inputs: int
-    outputs: int
-    bias: bool = False
-
-    @property
-    def weights(self) -> int:
-        """Entries of W."""
-        return self.inputs * self.outputs
-
-    @property
-    def parameters(self) -> int:
-        """Entries of W and b."""
-        return self.weights + (self.outputs if self.bias else 0)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a decoder.
-
-    Attributes:
-        family: ``model_type`` of the config.
-        layers: number of blocks.
-        hidden: channels of the residual stream.
-        heads: query heads.
-        kv_heads: heads of keys and values.
-        head_dim: channels per head.
-        inner: channels inside the MLP.
-        vocabulary: rows of the embedding.
-        context: most positions that the base was made for.
-        linears: linear layers of one block, in the order of use.
-        norms: norms of the residual stream in one block.
-        head_norms: whether queries and keys are normalised per head.
-        tied: whether the head is the embedding.
-    """
-
-    family: str
-    layers: int
-    hidden: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    inner: int
-    vocabulary: int
-    context: int
-    linears: tuple[Linear, ...]
-    norms: int
-    head_norms: bool
-    tied: bool
-
-    @property
-    def queries(self) -> int:
-        """Channels of all query heads."""
-        return self.heads * self.head_dim
-
-    @property
-    def keys(self) -> int:
-        """Channels of all key heads, and of all value heads."""
-        return self.kv_heads * self.head_dim
-
-    @property
-    def embedding(self) -> int:
-        """Weights of the embedding, and of a head of its own."""
-        return self.vocabulary * self.hidden
-
-    @property
-    def linear_weights(self) -> int:
-        """Weights of the linear layers in all blocks, biases left out: what quantising shrinks."""
-        return self.layers * sum(linear.weights for linear in self.linears)
-
-    @property
-    def block(self) -> int:
-        """Weights of one block."""
-        norms = self.norms * self.hidden + (2 * self.head_dim if self.head_norms else 0)
-        return sum(linear.parameters for linear in self.linears) + norms
-
-    @property
-    def parameters(self) -> int:
-        """All weights, shared ones once."""
-        embeddings = self.embedding * (1 if self.tied else 2)
-        return embeddings + self.layers * self.block + self.hidden
-
-    @property
-    def computing(self) -> int:
-        """Weights that every token is multiplied with: all but the embedding's, which is looked
-        up; a head that shares them counts."""
-        return self.linear_weights + self.embedding
+__all__ = ["Linear", "Role", "Shape", "known_families", "shape_of"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +33,8 @@ class _Family:
         head_dim: channels per head where the config is silent; 0 is hidden / heads.
         kv_heads: heads of keys and values where the config is silent; 0 is as many as queries.
         tied: whether the head is the embedding where the config is silent.
+        experts: keys of the config that tell experts apart, see ``_Experts``.
+        ranks: whether attention goes through low ranks.
     """
 
     qkv_bias: bool = False
@@ -138,6 +48,27 @@ class _Family:
     head_dim: int = 0
     kv_heads: int = 0
     tied: bool = False
+    experts: _Experts | None = None
+    ranks: bool = False
+
+
+@dataclass(frozen=True)
+class _Experts:
+    """How a family's config counts experts; numbers hold where it is silent.
+
+    Attributes:
+        count: how many.
+        per_token: how many a token meets.
+        inner: channels inside one; 0 is the config's ``intermediate_size``.
+        shared: how many more every token meets.
+        first_dense: how many of the first blocks have an MLP instead.
+    """
+
+    count: int
+    per_token: int
+    inner: int = 0
+    shared: int = 0
+    first_dense: int = 0
 
 
 _GEMMA = _Family(head_dim=256, kv_heads=16, tied=True)
@@ -159,8 +90,18 @@ _FAMILIES: dict[str, _Family] = {
     "gemma2": _Family(norms=4, head_dim=256, kv_heads=4, tied=True),
     "gemma3_text": _Family(norms=4, head_norms=True, head_dim=256, kv_heads=4, tied=True),
     "phi3": _Family(fixed_bias=True, fused_qkv=True, fused_gate=True),
+    "internlm3": _Family(mlp_bias=True, head_dim=128, kv_heads=2),
+    "mixtral": _Family(fixed_bias=True, kv_heads=8, experts=_Experts(8, 2)),
+    "qwen3_moe": _Family(head_norms=True, kv_heads=4, experts=_Experts(128, 8, inner=768)),
+    "deepseek_v2": _Family(mlp_bias=True, ranks=True, experts=_Experts(64, 6, 1407, shared=2)),
+    "deepseek_v3": _Family(
+        ranks=True,
+        experts=_Experts(256, 8, inner=2048, shared=1, first_dense=3),
+    ),
 }
 
+# What configs call the number of experts; the library takes each for the other.
+_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 # ChatGLM's own names → those of everybody else.
 _CHATGLM_KEYS = {
     "ffn_hidden_size": "intermediate_size",
@@ -195,28 +136,51 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
             f"Known: {', '.join(_FAMILIES)}. Training may work all the same.",
         )
     keys = _plain(config) if name == "chatglm" else config
-    hidden, heads = _size(keys, "hidden_size"), _size(keys, "num_attention_heads")
-    shape = _Sizes(
-        hidden=hidden,
-        heads=heads,
-        kv_heads=_size(keys, "num_key_value_heads", family.kv_heads or heads),
-        head_dim=_size(keys, "head_dim", family.head_dim or hidden // heads),
-        inner=_size(keys, "intermediate_size"),
-    )
-    return Shape(
+    shape = _sizes(keys, family)
+    layers = _size(keys, "num_hidden_layers")
+    attention, dense = _attention(shape, family, keys), _mlp(shape.inner, shape, family, keys)
+    found = Shape(
         family=name,
-        layers=_size(keys, "num_hidden_layers"),
-        hidden=hidden,
-        heads=heads,
+        layers=layers,
+        hidden=shape.hidden,
+        heads=shape.heads,
         kv_heads=shape.kv_heads,
         head_dim=shape.head_dim,
         inner=shape.inner,
         vocabulary=_size(keys, "vocab_size"),
         context=_size(keys, "max_position_embeddings", 2048),
-        linears=(*_attention(shape, family, keys), *_mlp(shape, family, keys)),
+        linears=(*attention, *dense),
         norms=family.norms,
         head_norms=family.head_norms,
         tied=bool(_given(keys, "tie_word_embeddings", family.tied)),
+        rank_norms=shape.query_rank + shape.key_rank,
+    )
+    return _with_experts(found, attention, shape, family, keys) if family.experts else found
+
+
+def _sizes(keys: Mapping[str, Any], family: _Family) -> _Sizes:
+    hidden, heads = _size(keys, "hidden_size"), _size(keys, "num_attention_heads")
+    inner = _size(keys, "intermediate_size")
+    if not family.ranks:
+        return _Sizes(
+            hidden=hidden,
+            heads=heads,
+            kv_heads=_size(keys, "num_key_value_heads", family.kv_heads or heads),
+            head_dim=_size(keys, "head_dim", family.head_dim or hidden // heads),
+            inner=inner,
+        )
+    turned = _size(keys, "qk_rope_head_dim", 64)
+    direct = "q_lora_rank" in keys and keys["q_lora_rank"] is None
+    return _Sizes(
+        hidden=hidden,
+        heads=heads,
+        kv_heads=heads,
+        head_dim=_size(keys, "qk_nope_head_dim", 128) + turned,
+        inner=inner,
+        query_rank=0 if direct else _size(keys, "q_lora_rank", 1536),
+        key_rank=_size(keys, "kv_lora_rank", 512),
+        turned=turned,
+        value_dim=_size(keys, "v_head_dim", 128),
     )
 
 
@@ -227,9 +191,16 @@ class _Sizes:
     kv_heads: int
     head_dim: int
     inner: int
+    # Of attention through low ranks: ranks, channels of a key that are turned, those of a value.
+    query_rank: int = 0
+    key_rank: int = 0
+    turned: int = 0
+    value_dim: int = 0
 
 
 def _attention(shape: _Sizes, family: _Family, keys: Mapping[str, Any]) -> list[Linear]:
+    if family.ranks:
+        return _ranked_attention(shape, bool(keys.get("attention_bias")))
     queries, others = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     bias = family.qkv_bias
     if not family.fixed_bias:
@@ -243,15 +214,76 @@ def _attention(shape: _Sizes, family: _Family, keys: Mapping[str, Any]) -> list[
     ]
 
 
-def _mlp(shape: _Sizes, family: _Family, keys: Mapping[str, Any]) -> list[Linear]:
+def _ranked_attention(shape: _Sizes, bias: bool) -> list[Linear]:
+    queries = shape.heads * shape.head_dim
+    # Of a head's key, what is not turned is made from the rank; the rest all heads share.
+    made = shape.heads * (shape.head_dim - shape.turned + shape.value_dim)
+    sizes = [("q_proj", shape.hidden, queries, False)]
+    if shape.query_rank:
+        sizes = [
+            ("q_a_proj", shape.hidden, shape.query_rank, bias),
+            ("q_b_proj", shape.query_rank, queries, False),
+        ]
+    sizes += [
+        ("kv_a_proj_with_mqa", shape.hidden, shape.key_rank + shape.turned, bias),
+        ("kv_b_proj", shape.key_rank, made, False),
+        ("o_proj", shape.heads * shape.value_dim, shape.hidden, bias),
+    ]
+    return [
+        Linear(name, "attention", inputs, outputs, biased)
+        for name, inputs, outputs, biased in sizes
+    ]
+
+
+def _mlp(inner: int, shape: _Sizes, family: _Family, keys: Mapping[str, Any]) -> list[Linear]:
     bias = family.mlp_bias and bool(keys.get("mlp_bias"))
-    outputs = {"gate_proj": shape.inner, "up_proj": shape.inner}
+    outputs = {"gate_proj": inner, "up_proj": inner}
     if family.fused_gate:
-        outputs = {"gate_up_proj": 2 * shape.inner}
+        outputs = {"gate_up_proj": 2 * inner}
     return [
         *(Linear(name, "mlp", shape.hidden, size, bias) for name, size in outputs.items()),
-        Linear("down_proj", "mlp", shape.inner, shape.hidden, bias),
+        Linear("down_proj", "mlp", inner, shape.hidden, bias),
     ]
+
+
+def _with_experts(
+    dense: Shape,
+    attention: Sequence[Linear],
+    shape: _Sizes,
+    family: _Family,
+    keys: Mapping[str, Any],
+) -> Shape:
+    """The shape with experts in the place of the MLP of most blocks."""
+    usual = family.experts
+    if usual is None:
+        return dense
+    named = next((name for name in _COUNTS if keys.get(name) is not None), _COUNTS[0])
+    count = _size(keys, named, usual.count)
+    met = min(count, _size(keys, "num_experts_per_tok", usual.per_token))
+    inner = _size(keys, "moe_intermediate_size", usual.inner) if usual.inner else shape.inner
+    shared = _size(keys, "n_shared_experts", usual.shared) if usual.shared else 0
+    together = _mlp(shared * inner, shape, family, keys) if shared else []
+    one, router = 3 * shape.hidden * inner, count * shape.hidden
+    return replace(
+        dense,
+        linears=(*attention, *together),
+        inner=(met + shared) * inner,
+        experts=count * one + router,
+        active=met * one + router,
+        dense=_dense_blocks(keys, usual, dense.layers),
+        dense_linears=dense.linears,
+    )
+
+
+def _dense_blocks(keys: Mapping[str, Any], usual: _Experts, layers: int) -> int:
+    """How many blocks have an MLP instead of experts."""
+    first = keys.get("first_k_dense_replace", usual.first_dense)
+    step, named = keys.get("decoder_sparse_step", 1), keys.get("mlp_only_layers") or ()
+    if not isinstance(first, int) or not isinstance(step, int) or step < 1:
+        raise ModelError("config.json: blocks with experts must be told by whole numbers")
+    return sum(
+        place < first or place in named or (place + 1) % step != 0 for place in range(layers)
+    )
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from tunewright.config.training import TrainConfig
@@ -15,10 +16,14 @@ def trained_weights(shape: Shape, config: TrainConfig) -> int:
 
 def adapted(shape: Shape, config: TrainConfig) -> list[Linear]:
     """A block's linear layers that LoRA works on; layers named by number count in every block."""
+    return _chosen(shape.linears, config)
+
+
+def _chosen(linears: Iterable[Linear], config: TrainConfig) -> list[Linear]:
     lora = config.lora
     return [
         linear
-        for linear in shape.linears
+        for linear in linears
         if any(_names(linear, name) for name in lora.targets)
         and not any(_names(linear, name) for name in lora.exclude)
     ]
@@ -33,10 +38,16 @@ def _names(linear: Linear, name: str) -> bool:
 
 
 def _lora(shape: Shape, config: TrainConfig) -> int:
+    dense = _pairs(_chosen(shape.dense_linears, config), config)
+    usual = _pairs(adapted(shape, config), config)
+    return (shape.layers - shape.dense) * usual + shape.dense * dense
+
+
+def _pairs(linears: Sequence[Linear], config: TrainConfig) -> int:
+    """Weights of one block's pairs, and of their magnitudes."""
     lora = config.lora
-    pairs = sum(lora.rank * (one.inputs + one.outputs) for one in adapted(shape, config))
-    magnitudes = sum(one.outputs for one in adapted(shape, config)) if lora.dora else 0
-    return shape.layers * (pairs + magnitudes)
+    pairs = sum(lora.rank * (one.inputs + one.outputs) for one in linears)
+    return pairs + (sum(one.outputs for one in linears) if lora.dora else 0)
 
 
 def _full(shape: Shape, config: TrainConfig) -> int:

@@ -344,7 +344,7 @@ def flops_per_token(shape: Shape, config: TrainConfig, batch: Batch) -> float:
     works on learnt positions only. Checkpointing repeats the blocks' or the MLPs' forward pass.
     """
     share = min(1.0, config.freeze.blocks / shape.layers)
-    matrices = 2 * (shape.linear_weights + shape.embedding * batch.learnt / max(1, batch.tokens))
+    matrices = 2 * (shape.multiplied + shape.embedding * batch.learnt / max(1, batch.tokens))
     attention = 2 * batch.length * shape.queries * shape.layers
     times = {"full": 3.0, "freeze": 1 + 2 * share}.get(config.tuner, 2.0)
     # Products of queries and keys have no weights: their backward pass is always twice as long.
