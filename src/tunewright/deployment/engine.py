@@ -52,6 +52,7 @@ def main() -> int:
             from tunewright.deployment.local_base import LocalBase
 
             served = LocalBase.load(foundation, renderer, arguments.device, arguments.kv_tokens)
+            served.leave_a_core()
         except TunewrightError as error:
             print(json.dumps({"error": str(error)}), file=parent, flush=True)
             return error.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,9 @@ from tunewright.training.machine import free_memory
 # Shares of the free memory that the cache may take, and where more would help nobody.
 _OF_MEMORY, _OF_GPU = 0.125, 0.8
 _MOST_TOKENS_ON_CPU = 1 << 15
+_SMALL = 200_000_000
+"""Weights of a base whose steps are so short that threads which wait for each other cost more than
+a second core gains, once the gateway wants it too (EXPERIMENTS.md)."""
 
 
 class LocalBase:
@@ -96,6 +100,15 @@ class LocalBase:
         model = load_foundation(foundation, chosen, dtype)
         pack = int(free_memory() * _OF_MEMORY) if chosen.type == "cpu" else 0
         return cls(model, renderer, kv_tokens, pack)
+
+    def leave_a_core(self) -> None:
+        """Leave one core of a processor to the gateway, where that costs nothing.
+
+        For a process that does nothing else than serve this base.
+        """
+        if self._model.device.type == "cpu" and self._model.num_parameters() < _SMALL:
+            others = max(1, (os.cpu_count() or 1) - 1)
+            torch.set_num_threads(min(torch.get_num_threads(), others))
 
     def prompt_ids(self, conversation: Conversation) -> list[int]:
         """Token ids of a conversation with the generation prompt."""
