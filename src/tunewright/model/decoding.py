@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from tunewright.model.tuners.prefix_slots import slides
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -84,7 +86,7 @@ class Batch:
         self._model = model
         self._pad_id = pad_id
         # A sliding window needs the model's own mask; whole attention can be told at once.
-        self._sliding = _slides(model)
+        self._sliding = slides(model.config.get_text_config())
         self._layers: list[RoomyLayer] = []
         self._seen = torch.zeros(0, 0, dtype=torch.bool, device=model.device)
         self._lengths = torch.zeros(0, dtype=torch.long, device=model.device)
@@ -168,15 +170,6 @@ class Batch:
         self._lengths = torch.cat([self._lengths, lengths])
         for mine, theirs in zip(self._layers, layers, strict=True):
             mine.join(theirs)
-
-
-def _slides(model: PreTrainedModel) -> bool:
-    """Whether any layer has a sliding window; configs that list no layers mean all of them."""
-    config = model.config.get_text_config()
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        return any(kind != "full_attention" for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
 
 
 def _padded(states: Tensor, columns: int) -> Tensor:

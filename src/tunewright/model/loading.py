@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from tunewright.core.errors import ConfigError, ModelError
 from tunewright.model.catalog import Base
@@ -70,7 +71,7 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    from tunewright.model.packed_attention import register
+    from tunewright.model.packed_attention import NAME, register
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -87,8 +88,9 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
                 output_loading_info=True,
             )
         except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+            reason = "it computes attention in its own way" if error.args == (NAME,) else error
             raise ModelError(
-                f"base {base.name!r} cannot be loaded: {error}",
+                f"base {base.name!r} cannot be loaded: {reason}",
                 "Its architecture must be a causal language model that transformers knows.",
             ) from None
     missing = sorted(report["missing_keys"])
@@ -112,38 +114,51 @@ def _refuse_other_attention(base: Base, model: PreTrainedModel) -> None:
     Raises:
         ModelError: the base does.
     """
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
     plain = getattr(model, "_supports_sdpa", False) or model.config.model_type in CAPPED
-    if kinds - {"full_attention", "sliding_attention"} or not plain:
+    # An encoder made from a decoder looks ahead, as an answer that is being written cannot.
+    ahead = getattr(config, "use_bidirectional_attention", None)
+    if kinds - {"full_attention", "sliding_attention"} or not plain or ahead:
         raise _not_plain(base, model)
 
 
-@torch.inference_mode()
 def _try_packing(base: Base, model: PreTrainedModel) -> None:
     """Whether two short documents give the same laid end to end as each alone.
 
     Raises:
         ModelError: they do not; what one says would leak into the other.
     """
-    documents = [torch.arange(1, 6), torch.arange(3, 10)]
-    documents = [ids.remainder(model.config.get_text_config().vocab_size) for ids in documents]
-    lengths = torch.tensor([0, *(len(ids) for ids in documents)])
-    packed = {
-        "input_ids": torch.cat(documents)[None],
-        "position_ids": torch.cat([torch.arange(len(ids)) for ids in documents])[None],
-    }
-    inputs = {name: value.to(model.device) for name, value in packed.items()}
-    together = model(**inputs, cu_seqlens=lengths.cumsum(0).int(), use_cache=False).logits[0]
-    alone = torch.cat(
-        [
-            model(input_ids=ids[None].to(model.device), use_cache=False).logits[0]
-            for ids in documents
-        ]
-    )
+    vocabulary = model.config.get_text_config().vocab_size
+    documents = [torch.arange(1, 6) % vocabulary, torch.arange(3, 10) % vocabulary]
+    try:
+        together, alone = _both_ways(model, documents)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise ModelError(
+            f"base {base.name!r} ({model.config.model_type}) cannot read packed documents: {error}",
+            "Choose another base.",
+        ) from None
     # Rounding differs with the shape of a product; another document's words change far more.
-    allowed = _ROUNDING[together.dtype] * alone.float().abs().max().clamp(min=1e-6)
-    if not (together.float() - alone.float()).abs().max() <= allowed:
+    allowed = _ROUNDING[model.dtype] * float(alone.abs().max())
+    if not float((together - alone).abs().max()) <= allowed:
         raise _not_plain(base, model)
+
+
+@torch.inference_mode()
+def _both_ways(model: PreTrainedModel, documents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits of documents laid end to end, and each alone: (tokens, vocab), float32."""
+    packed = {
+        "input_ids": torch.cat(list(documents))[None].to(model.device),
+        "position_ids": torch.cat([torch.arange(len(ids)) for ids in documents])[None].to(
+            model.device
+        ),
+        "cu_seqlens": torch.tensor([0, *map(len, documents)]).cumsum(0).int(),
+    }
+    together = model(**packed, use_cache=False).logits[0]
+    alone = [
+        model(input_ids=ids[None].to(model.device), use_cache=False).logits[0] for ids in documents
+    ]
+    return together.float(), torch.cat(alone).float()
 
 
 def _not_plain(base: Base, model: PreTrainedModel) -> ModelError:

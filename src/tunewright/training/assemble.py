@@ -18,12 +18,14 @@ from tunewright.core.messages import Passage, Row
 from tunewright.core.records import Dataset
 from tunewright.model.adapters import read_adapter_tensors, set_active
 from tunewright.model.catalog import Base
+from tunewright.model.families import unchecked
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
 from tunewright.model.tuners.base import DEFAULT
 from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
+from tunewright.model.tuners.targets import frozen_experts
 from tunewright.training.batches import Progress, Unit, examples_digest
 from tunewright.training.choice import Choice
 from tunewright.training.drawing import Drawing
@@ -356,7 +358,9 @@ def _start_notes(start: Resolved, job: Job) -> tuple[str, ...]:
 
 def _notes(job: Job, renderer: Renderer, examples: Examples) -> tuple[str, ...]:
     config = job.config
-    notes = [renderer.note] if renderer.note else []
+    notes = [note for note in (renderer.note, unchecked(job.model.config.model_type)) if note]
+    if experts := frozen_experts(job.model):
+        notes.append(f"the base's routed experts, {experts:.0%} of its weights, stay as they are")
     if examples.skipped:
         notes.append(f"{examples.skipped:,} training rows hold nothing to learn and are left out")
     if config.precision == "bfloat16" and pick_dtype("auto", job.device) != torch.bfloat16:

@@ -124,14 +124,23 @@ def key_value_shape(model: Any) -> KeyValueShape:
         ConfigError: when a prefix cannot be computed exactly on this base.
     """
     config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds - {"full_attention"}:
+    if hasattr(config, "kv_lora_rank"):
+        raise _unfit(model, "its keys are wider than its values")
+    if slides(config):
         raise _unfit(model, "some of its layers see a sliding window, which the prefix would leave")
     if not any("Rotary" in type(module).__name__ for module in model.modules()):
         raise _unfit(model, "its positions are not rotary and would run out")
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return KeyValueShape(len(_attentions(model)), heads, heads * size)
+
+
+def slides(config: Any) -> bool:
+    """Whether any layer has a sliding window; a config that lists no layers means all of them."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        return any(kind != "full_attention" for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None
 
 
 def prefix_slots(model: nn.Module) -> list[PrefixSlot]:

@@ -42,6 +42,16 @@ def blocks(model: Any) -> list[tuple[str, nn.Module]]:
     )
 
 
+def frozen_experts(model: nn.Module) -> float:
+    """Share of a base's weights in routed experts that stay as they are.
+
+    Experts are held together in tensors (experts, out, in), which are no linear layers: adapters
+    cannot go there.
+    """
+    held = [(p.numel(), p.ndim == 3 and not p.requires_grad) for p in model.parameters()]
+    return sum(count for count, frozen in held if frozen) / sum(count for count, _ in held)
+
+
 def is_attention(path: str) -> bool:
     """Whether a layer belongs to an attention, by the names on its path."""
     return any(word in part.lower() for part in path.split(".") for word in _ATTENTION)
