@@ -64,6 +64,8 @@ def test_a_folder_is_a_base_and_its_digest_follows_its_files(
         ("config.json", "vision_config", {"auto_map": {"AutoConfig": "x.X"}}),
         ("tokenizer_config.json", "auto_map", {"AutoTokenizer": ["x.X", None]}),
         ("config.json", "_attn_implementation_internal", "somebody/kernel"),
+        ("generation_config.json", "auto_map", {"GenerationMixin": "custom.generate"}),
+        ("processor_config.json", "auto_map", {"AutoProcessor": "x.X"}),
         ("config.json", "text_config", [{"_experts_implementation": "x/y"}]),
         ("generation_config.json", "custom_pipelines", {"x": {"impl": "x.X"}}),
     ],
@@ -71,8 +73,18 @@ def test_a_folder_is_a_base_and_its_digest_follows_its_files(
 def test_code_in_a_config_is_refused(
     folder: Path, offline: Settings, file: str, key: str, value: object
 ) -> None:
+    if not (folder / file).exists():
+        (folder / file).write_text("{}")
     change(folder / file, **{key: value})
     with pytest.raises(ModelError, match=file.replace(".", r"\.")):
+        resolve_base(str(folder), offline)
+
+
+def test_an_adapter_beside_the_model_is_refused(folder: Path, offline: Settings) -> None:
+    """Loaders hang it on the model, and its weights may be pickled; no digest would tell."""
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4}))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps({"x": 1}))
+    with pytest.raises(ModelError, match=r"holds an adapter \(adapter_config\.json\)"):
         resolve_base(str(folder), offline)
 
 

@@ -20,8 +20,8 @@ _CONFIG_FILES = (
     "tokenizer_config.json",
     "processor_config.json",
     "preprocessor_config.json",
-    "adapter_config.json",
 )
+_ADAPTER = "adapter_config.json"
 # Written by the transformers library itself; every other key with a leading underscore steers
 # loading (CVE-2026-4372 ran a kernel named in one) and is refused.
 _HARMLESS_PRIVATE_KEYS = {
@@ -58,7 +58,8 @@ class ModelFolder:
         """Read and check the folder.
 
         Raises:
-            ModelError: a needed file is missing or unreadable, or a file asks to run code.
+            ModelError: a needed file is missing or unreadable, a file asks to run code, or an
+                adapter lies beside the model.
         """
         if not path.is_dir():
             raise ModelError(f"model folder {path} does not exist")
@@ -68,6 +69,12 @@ class ModelFolder:
                     f"model folder {path} has no {name}",
                     "A base is a folder with config.json, tokenizer.json and *.safetensors.",
                 )
+        if (path / _ADAPTER).exists():
+            # The transformers library would hang it on the model without a word.
+            raise ModelError(
+                f"model folder {path} holds an adapter ({_ADAPTER}) beside the model",
+                "Move the adapter's files to a folder of their own.",
+            )
         for name in _CONFIG_FILES:
             if (path / name).is_file():
                 refuse_code(read_json(path / name), path / name)
@@ -123,7 +130,8 @@ def refuse_code(value: Any, path: Path, where: str = "") -> None:
             if key in {"auto_map", "custom_pipelines"} and inner:
                 raise ModelError(
                     f"{path}: {place} asks to run code that comes with the model",
-                    "Only architectures that transformers holds itself are loaded.",
+                    "Only architectures that transformers holds itself are loaded, and without it."
+                    " If this is one of them, remove the key from a copy of the folder.",
                 )
             if key.startswith("_") and key not in _HARMLESS_PRIVATE_KEYS:
                 raise ModelError(
