@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from tests.conftest import CHATML, write_json, write_model, write_tokenizer
 from tests.training.conftest import add_dataset, make_rows
 
 from tunewright.config.training import TrainConfig
@@ -19,7 +20,57 @@ from tunewright.model.loading import load_model
 from tunewright.model.rendering import Renderer
 from tunewright.model.tuners.table import TUNERS
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 MakeTuned = Callable[..., Model]
+SIZES: dict[str, Any] = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "eos_token_id": 2,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
+
+
+def config_of(kind: str, vocabulary: int) -> PretrainedConfig:
+    """Small configs, each with what its architecture has of its own."""
+    from transformers import LlamaConfig, Qwen2Config, Qwen3Config
+
+    sizes = {**SIZES, "vocab_size": vocabulary}
+    return {
+        "qwen2": lambda: Qwen2Config(**sizes, rope_parameters={"rope_theta": 5e4}),
+        "qwen3": lambda: Qwen3Config(**sizes, head_dim=32, tie_word_embeddings=True),
+        "llama": lambda: LlamaConfig(**sizes, rms_norm_eps=1e-5, attention_bias=True),
+        "llama3": lambda: LlamaConfig(**sizes, rope_parameters=LLAMA3),
+    }[kind]()
+
+
+@pytest.fixture
+def base_of(tmp_path: Path) -> Any:
+    """Makes a folder with a random base of a kind; its embedding has rows to spare."""
+
+    def build(kind: str) -> Path:
+        folder = tmp_path / kind
+        folder.mkdir()
+        vocabulary = write_tokenizer(folder)
+        write_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>"})
+        (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
+        torch.manual_seed(0)
+        write_model(folder, config_of(kind, vocabulary + 8))
+        return folder
+
+    return build
 
 
 @pytest.fixture(autouse=True, scope="package")

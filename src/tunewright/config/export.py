@@ -8,7 +8,8 @@ from pydantic import Field
 
 from tunewright.config.base import StageConfig
 
-FormatName = Literal["merged", "adapter"]
+FormatName = Literal["merged", "adapter", "gguf"]
+GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 class ToleranceConfig(StageConfig):
@@ -48,13 +49,15 @@ class ExportConfig(StageConfig):
     model: str = "latest"
     """Tuned model (name, id or 'latest'), checkpoint RUN@STEP, or a base."""
     to: FormatName = "merged"
-    """merged: one model in safetensors; adapter: PEFT's folder."""
+    """merged: one model in safetensors; adapter: PEFT's folder; gguf: for llama.cpp and Ollama."""
     output: str | None = None
     """Folder to make; exports/NAME-FORMAT in the home folder when not given."""
     overwrite: bool = False
     """Replace the folder if it exists."""
     dtype: Literal["base", "float32", "bfloat16", "float16"] = "base"
     """Type of merged weights; 'base' keeps the base's own."""
+    gguf: GgufType = "f16"
+    """How a GGUF file stores its matrices; norms and biases stay in float32."""
     shard_gb: float = Field(default=5.0, gt=0, le=1000)
     """Largest file of merged weights, in GB."""
     parity: ParityConfig = ParityConfig()

@@ -18,6 +18,7 @@ from tunewright.core.store import Store
 from tunewright.export import adapter, merged
 from tunewright.export.card import latest_evaluation, model_card
 from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
+from tunewright.export.gguf import write as gguf
 from tunewright.export.parity import Sides, compare
 from tunewright.export.prompts import Prompts, choose_prompts
 from tunewright.export.staging import (
@@ -36,7 +37,7 @@ from tunewright.training.machine import free_memory
 Planner = Callable[[Resolved, ExportConfig, Renderer], Plan]
 
 FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
-    {"merged": merged.plan, "adapter": adapter.plan}
+    {"merged": merged.plan, "adapter": adapter.plan, "gguf": gguf.plan}
 )
 """Format → what checks and plans an export to it; a new one is one file and one entry here."""
 
@@ -103,7 +104,8 @@ def export(config: ExportConfig, store: Store, listen: Listener = ignore) -> Exp
 def _target(config: ExportConfig, found: Resolved, store: Store) -> Path:
     if config.output is not None:
         return Path(config.output).expanduser().absolute()
-    return store.home / "exports" / folder_name(found.name, config.to)
+    kind = f"gguf-{config.gguf}" if config.to == "gguf" else config.to
+    return store.home / "exports" / folder_name(found.name, kind)
 
 
 def _compared(

@@ -1,0 +1,155 @@
+"""GGUF exports: names, sizes, vocabulary, and numbers that come back as they went."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gguf import GGUFReader, TokenType
+from tests.conftest import CHATML, write_json
+from tests.export.conftest import LLAMA3, SIZES, MakeTuned
+from tests.export.test_merged import make
+
+from tunewright.core.errors import ModelError
+from tunewright.core.store import Store
+from tunewright.export.export import Exported
+from tunewright.export.gguf.architecture import architecture_of, rope_factors
+
+
+def opened(made: Exported) -> GGUFReader:
+    """The export's only GGUF file."""
+    (file,) = made.folder.glob("*.gguf")
+    return GGUFReader(file)
+
+
+def contents(reader: GGUFReader, key: str) -> Any:
+    """One value of the file's head."""
+    return reader.fields[key].contents()
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "llama3"])
+def test_what_is_read_back_equals_the_tuned_model(
+    store: Store, make_tuned: MakeTuned, base_of: Any, kind: str
+) -> None:
+    made = make(store, make_tuned("lora", base=base_of(kind)), to="gguf", gguf="f32")
+    assert made.passed
+    assert made.parity is not None
+    assert made.parity["precision"] == "float32"
+    assert made.parity["logits"]["largest_difference"] <= 1e-4
+    assert made.parity["answers"]["same_prompt_ids"] == 4
+    assert made.parity["answers"]["identical"] == 4
+
+
+def test_names_types_and_ends(store: Store, make_tuned: MakeTuned, base_of: Any) -> None:
+    base = base_of("qwen2")
+    write_json(base / "generation_config.json", {"eos_token_id": [0, 2]})
+    made = make(store, make_tuned("lora", base=base), to="gguf", gguf="q8_0",
+                parity={"check": False})  # fmt: skip
+    reader = opened(made)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+    assert kinds["token_embd.weight"] == kinds["blk.1.ffn_down.weight"] == "Q8_0"
+    assert kinds["blk.0.attn_q.bias"] == kinds["output_norm.weight"] == "F32"
+    assert contents(reader, "general.architecture") == "qwen2"
+    assert contents(reader, "qwen2.rope.freq_base") == 5e4
+    tokens = contents(reader, "tokenizer.ggml.tokens")
+    types = contents(reader, "tokenizer.ggml.token_type")
+    assert tokens[:3] == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    assert types[:3] == [TokenType.CONTROL] * 3
+    assert types[-8:] == [TokenType.UNUSED] * 8
+    assert tokens[-1] == f"[PAD{len(tokens) - 1}]"
+    assert contents(reader, "tokenizer.ggml.pre") == "gpt-2"
+    assert contents(reader, "tokenizer.ggml.eos_token_id") == 2
+    assert contents(reader, "tokenizer.ggml.eot_token_id") == 0
+    assert contents(reader, "tokenizer.ggml.add_bos_token") is False
+    assert contents(reader, "tokenizer.chat_template") == CHATML
+
+
+@pytest.mark.parametrize("stored_as", ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"])
+def test_every_type_is_written_and_compared(
+    store: Store, make_tuned: MakeTuned, stored_as: str
+) -> None:
+    # Random weights have no clear answers: only that it is compared is of interest here.
+    lenient = {"tolerance": {"divergence": 1, "agreement": 0.01, "endings": 0.01}}
+    made = make(store, make_tuned(), to="gguf", gguf=stored_as, parity=lenient)
+    assert made.passed
+    assert made.parity is not None
+    assert 0 < made.parity["logits"]["mean_divergence"] < 0.05
+    assert ("llama-quantize" in "".join(made.plan.notes)) == (stored_as in ("f16", "bf16"))
+    planned, there = made.plan.bytes, made.bytes
+    assert there < planned + 20_000
+
+
+def test_a_second_export_is_equal(store: Store, make_tuned: MakeTuned, tmp_path: Path) -> None:
+    model = make_tuned()
+    quick = {"check": False}
+    first, second = (
+        make(store, model, to="gguf", output=str(tmp_path / n), parity=quick) for n in ("a", "b")
+    )
+    (one,), (other,) = first.folder.glob("*.gguf"), second.folder.glob("*.gguf")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_ollama_gets_the_template_where_one_is_equal(
+    store: Store, make_tuned: MakeTuned, tiny_llama: Path
+) -> None:
+    quick = {"check": False}
+    chatml = make(store, make_tuned(), to="gguf", parity=quick).folder / "Modelfile"
+    text = chatml.read_text(encoding="utf-8")
+    assert text.startswith("FROM ./ft-tiny-local-lora-")
+    assert "<|im_start|>{{ .Role }}" in text
+    assert 'PARAMETER stop "<|im_end|>"' in text
+    plain = make(store, make_tuned("lora", base=tiny_llama), to="gguf", gguf="f32")
+    text = (plain.folder / "Modelfile").read_text(encoding="utf-8")
+    assert "TEMPLATE" not in text
+    assert "llama-server --jinja" in text
+    assert plain.passed
+
+
+def test_a_begin_token_that_the_base_lacks_is_not_written(
+    store: Store, make_tuned: MakeTuned, base_of: Any
+) -> None:
+    base = base_of("qwen2")
+    template = "{% if bos_token is defined %}{{ bos_token }}{% endif %}" + CHATML
+    (base / "chat_template.jinja").write_text(template, encoding="utf-8")
+    made = make(store, make_tuned("lora", base=base), to="gguf", gguf="f32")
+    assert made.passed
+    assert contents(opened(made), "tokenizer.chat_template").startswith("{%- set bos_token")
+
+
+def test_tokenizers_that_llama_cpp_does_not_run_are_refused(
+    store: Store, make_tuned: MakeTuned, base_of: Any
+) -> None:
+    base = base_of("qwen2")
+    path = base / "tokenizer.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    described["pre_tokenizer"]["add_prefix_space"] = True
+    write_json(path, described)
+    with pytest.raises(ModelError, match="cuts texts into words"):
+        make(store, make_tuned("lora", base=base), to="gguf")
+
+
+def test_unknown_architectures_and_scalings_are_refused(base_of: Any) -> None:
+    base = base_of("qwen2")
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0,
+            "original_max_position_embeddings": 128}  # fmt: skip
+    with pytest.raises(ModelError, match="rotary scaling"):
+        architecture_of({**config, "rope_parameters": yarn})
+    with pytest.raises(ModelError, match="model_type 'gpt2'"):
+        architecture_of({"model_type": "gpt2"})
+
+
+def test_llama_3_factors_equal_those_of_transformers() -> None:
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    config = LlamaConfig(**SIZES, rope_parameters=LLAMA3)
+    scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+    factors = rope_factors(config.to_dict())
+    assert factors is not None
+    plain = 1 / 500.0 ** (torch.arange(0, 16, 2).float() / 16)
+    torch.testing.assert_close(plain / factors, scaled, atol=1e-6, rtol=1e-5)
+    assert factors.max() > 1.5

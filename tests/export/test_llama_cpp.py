@@ -1,0 +1,97 @@
+"""llama.cpp itself reads our GGUF files: the same token ids, the same greedy answers.
+
+Needs ``pip install llama-cpp-python``, which compiles llama.cpp for some minutes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.export.conftest import MakeTuned
+from tests.export.test_merged import make
+
+from tunewright.core.messages import conversation
+from tunewright.core.records import Model
+from tunewright.core.store import Store
+from tunewright.export.formats import Arithmetic, load_tuned
+from tunewright.export.observation import Spoken, answer_logits, speak
+from tunewright.model.generation import TextModel
+from tunewright.model.references import resolve
+
+llama_cpp = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
+pytestmark = pytest.mark.slow
+
+QUESTIONS = (
+    "你好，请介绍一下你自己。",
+    "试用期最长可以约定多久？",
+    "What is 12 + 30? It's 2024.",
+    "  Name three colours,\n\nplease… ",
+    "🙂 naïve café №5",
+)
+LONGEST = 24
+_GGML_F32 = 0
+
+
+def asked(model: TextModel) -> list[Spoken]:
+    """The tuned model's own greedy answers."""
+    return speak(model, [conversation(("user", text)) for text in QUESTIONS], LONGEST)
+
+
+def opened(folder: Path) -> Any:
+    """The export's file in llama.cpp, with a cache that rounds nothing."""
+    (file,) = folder.glob("*.gguf")
+    return llama_cpp.Llama(
+        str(file), n_ctx=256, logits_all=True, verbose=False, n_threads=1,
+        type_k=_GGML_F32, type_v=_GGML_F32,
+    )  # fmt: skip
+
+
+def logits_of(llama: Any, one: Spoken) -> torch.Tensor:
+    """llama.cpp's logits for each token of an answer."""
+    llama.reset()
+    llama.eval([*one.prompt, *one.tokens])
+    first = len(one.prompt) - 1
+    return torch.tensor(llama.scores[first : first + len(one.tokens)].copy())
+
+
+def greedy(llama: Any, one: Spoken) -> tuple[int, ...]:
+    """llama.cpp's own greedy answer, up to one of its end tokens."""
+    llama.reset()
+    found: list[int] = []
+    for token in llama.generate(list(one.prompt), temp=0.0, top_k=1, repeat_penalty=1.0):
+        found.append(token)
+        if llama_cpp.llama_vocab_is_eog(llama._model.vocab, token) or len(found) == LONGEST:
+            break
+    return tuple(found)
+
+
+def compare(store: Store, model: Model, stored_as: str, furthest: float) -> None:
+    """llama.cpp's ids, logits and greedy answers beside the tuned model's own."""
+    found = resolve(store, model.id)
+    made = make(store, model, to="gguf", gguf=stored_as, parity={"check": False})
+    tuned = load_tuned(found, Arithmetic(torch.device("cpu"), torch.float32))
+    llama = opened(made.folder)
+    for one in asked(tuned):
+        text = tuned.renderer.tokenizer.decode(list(one.prompt), skip_special_tokens=False)
+        assert tuple(llama.tokenize(text.encode(), add_bos=True, special=True)) == one.prompt
+        assert (logits_of(llama, one) - answer_logits(tuned, one)).abs().max() < furthest
+        assert greedy(llama, one) == one.tokens
+
+
+@pytest.mark.parametrize(
+    ("stored_as", "furthest"), [("f32", 1e-4), ("f16", 2e-2), ("bf16", 0.2), ("q8_0", 1.0)]
+)
+def test_nano_answers_the_same(
+    store: Store, make_tuned: MakeTuned, stored_as: str, furthest: float
+) -> None:
+    compare(store, make_tuned("ia3", base=Path("nano")), stored_as, furthest)
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "llama3"])
+def test_every_architecture_is_computed_the_same(
+    store: Store, make_tuned: MakeTuned, base_of: Any, kind: str
+) -> None:
+    compare(store, make_tuned("lora", base=base_of(kind)), "f32", 1e-4)
