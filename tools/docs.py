@@ -1,4 +1,4 @@
-"""Write the generated docs: options from the configs, checks from their table, the annotated tree.
+"""Write the generated docs: options from the configs, tables from the code, the annotated tree.
 
 ``--check`` writes nothing and fails when a page is out of date.
 """
@@ -24,13 +24,20 @@ from tunewright.config.judging import BlindConfig
 from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 from tunewright.data.checks.table import CHECKS
+from tunewright.model.families import FAMILIES, Family
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ROOT / "docs" / "options.md"
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 DATA = {"en": ROOT / "docs" / "data.md", "zh": ROOT / "docs" / "data.zh-CN.md"}
+BASES = {"en": ROOT / "docs" / "bases.md", "zh": ROOT / "docs" / "bases.zh-CN.md"}
 BEGIN, END = "<!-- made by python -m tools.docs -->\n", "<!-- end of what is made -->\n"
 CHECKS_HEAD = {"en": "| check | option | actions |", "zh": "| 检查 | 选项 | 处理方式 |"}
+FAMILIES_HEAD = {
+    "en": "| family | `model_type` | for example | ends of an answer | system | tools | to know |",
+    "zh": "| 系列 | `model_type` | 例如 | 回答的结束词元 | 系统消息 | 工具 | 须知 |",
+}
+YES, NO = {"en": "yes", "zh": "有"}, {"en": "no", "zh": "无"}
 RECOMMENDED = {"en": " (recommended)", "zh": "（推荐）"}
 COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("prepare", PrepareConfig),
@@ -134,6 +141,26 @@ def checks_table(language: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def families_table(language: str) -> str:
+    """The catalog of architectures."""
+    lines = [FAMILIES_HEAD[language], "|---|---|---|---|---|---|---|"]
+    lines += [_family(family, language) for family in FAMILIES]
+    return "\n".join(lines) + "\n"
+
+
+def _family(family: Family, language: str) -> str:
+    cells = [
+        family.name,
+        f"`{family.model_type}`",
+        "<br>".join(f"`{identity}`" for identity in family.hubs),
+        " ".join(f"`{end}`".replace("|", "\\|") for end in family.ends),
+        (YES if family.system else NO)[language],
+        (YES if family.tools else NO)[language],
+        (family.note.zh if language == "zh" else family.note.en).replace("|", "\\|"),
+    ]
+    return f"| {' | '.join(cells)} |".replace("  ", " ")
+
+
 def with_part(path: Path, part: str) -> str:
     """A page with its generated part brought up to date."""
     before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
@@ -147,6 +174,7 @@ def main() -> None:
         OPTIONS: options_page(),
         ARCHITECTURE: with_part(ARCHITECTURE, tree()),
         **{path: with_part(path, checks_table(language)) for language, path in DATA.items()},
+        **{path: with_part(path, families_table(language)) for language, path in BASES.items()},
     }
     for path, text in pages.items():
         if "--check" not in sys.argv[1:]:

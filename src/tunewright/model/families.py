@@ -1,4 +1,4 @@
-"""The catalog of architectures: which families of models are known, and what to know about each.
+"""The catalog of architectures: which families of models are known, and what to know of each.
 
 Every row has a tiny random base in the tests, made in the form in which the family is published,
 that passes the same checks. Anything else works too if it is a causal language model with plain
@@ -85,6 +85,12 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "llama2", "Llama 2", "llama", ("meta-llama/Llama-2-7b-chat-hf",), ("</s>",),
+        note=Note(
+            "Ids are those of `tokenizer.json`. transformers 5 builds its `LlamaTokenizer` anew and"
+            " leaves out the space after `<s>`.",
+            "词元以 `tokenizer.json` 为准。transformers 5 会重新构造 `LlamaTokenizer`，"
+            "去掉 `<s>` 之后的空格。",
+        ),
     ),
     Family(
         "llama3", "Llama 3, 3.1, 3.2", "llama",
@@ -101,8 +107,11 @@ FAMILIES: tuple[Family, ...] = (
         "mistral", "Mistral 7B", "mistral", ("mistralai/Mistral-7B-Instruct-v0.3",), ("</s>",),
         tools=True,
         note=Note(
-            "Sliding windows are kept in training and serving. A call's id has 9 characters.",
-            "训练与服务都遵循滑动窗口。工具调用的 id 必须是 9 个字符。",
+            "Sliding windows are kept in training and serving. A call's id has 9 characters. Its"
+            " template writes the system turn only where the model is to go on: a conversation is"
+            " learnt as it is asked, with the system turn.",
+            "训练与服务都遵循滑动窗口。工具调用的 id 必须是 9 个字符。"
+            "模板只在等待回答时写入系统消息；训练时按提问的形式学习，系统消息会保留。",
         ),
     ),
     Family(
@@ -143,6 +152,12 @@ FAMILIES: tuple[Family, ...] = (
         "phi3", "Phi-3, Phi-3.5, Phi-4-mini", "phi3",
         ("microsoft/Phi-3-mini-4k-instruct", "microsoft/Phi-4-mini-instruct"),
         ("<|end|>", "<|assistant|>", "<|endoftext|>"),
+        note=Note(
+            "With 128k positions, a batch that holds a text beyond the original length is computed"
+            " with the factors for long texts throughout, as transformers does it.",
+            "128k 上下文的型号：一批里只要有一段超过原始长度的文本，"
+            "整批都用长文本的缩放系数计算，与 transformers 一致。",
+        ),
     ),
     Family("phi4", "Phi-4", "phi3", ("microsoft/phi-4",), _CHATML_ENDS),
     Family(
