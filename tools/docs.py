@@ -18,7 +18,7 @@ from tunewright.config.benchmarks import BenchmarkConfig
 from tunewright.config.data import PrepareConfig
 from tunewright.config.deployment import DeployConfig
 from tunewright.config.evaluation import EvaluateConfig
-from tunewright.config.export import ExportConfig
+from tunewright.config.export import ExportConfig, ServedConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.judging import BlindConfig
 from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
@@ -51,6 +51,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("benchmark", BenchmarkConfig),
     ("chat", GenerationConfig),
     ("export", ExportConfig),
+    ("parity", ServedConfig),
     ("serve", ServeConfig),
     ("deploy", DeployConfig),
     ("keys create", KeyConfig),

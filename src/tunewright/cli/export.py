@@ -1,4 +1,4 @@
-"""``export``: a tuned model as files for other programs, proven equal."""
+"""``export`` and ``parity``: models as files for other programs, and served, proven equal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import click
 from rich.console import Console
 
 from tunewright.cli.display import Terminal
+from tunewright.cli.live import inert
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.cli.units import size
-from tunewright.config.export import ExportConfig
+from tunewright.config.export import ExportConfig, ServedConfig
 from tunewright.core.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -96,3 +97,43 @@ def _parity_lines(parity: dict[str, Any]) -> list[str]:
             f" {where['relative_error']:.1e}"
         )
     return lines
+
+
+@click.command(epilog="Example: tunewright parity latest --endpoint http://127.0.0.1:8000/v1")
+@click.argument("model", default="latest")
+@config_options(ServedConfig, skip=("model",))
+@common_options
+def parity(common: Common, model: str, values: dict[str, Any]) -> None:
+    """Compare MODEL with an endpoint that serves it: vLLM, Ollama, llama-server, or our own.
+
+    Both are asked locked test prompts of the model's dataset, greedily. Numbers of prompt tokens
+    must be equal, and texts and endings as good as. The exit code is 1 when they are not.
+    """
+    from tunewright.export.served import compare_served
+
+    config = ServedConfig.build({**values, "model": model})
+    with Terminal() as terminal:
+        report = compare_served(config, common.store(), terminal)
+        answers = report["answers"]
+        verdict = "parity" if report["passed"] else "PARITY FAILED"
+        for line in (
+            f"{verdict} of {report['model']} and {report['endpoint']} on {report['prompts']}:",
+            f"  {answers['same_prompt_tokens']} of {answers['prompt_tokens_told']} prompts have as"
+            f" many tokens, {answers['identical']} of {answers['asked']} answers identical,"
+            f" {answers['same_ending']} end the same way",
+            *(f"  {failure}" for failure in report["failures"]),
+            *_difference(report.get("first_difference")),
+        ):
+            terminal.say(line)
+    common.finish(report)
+    if not report["passed"]:
+        sys.exit(1)
+
+
+def _difference(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    return [
+        f"  first at prompt {found['prompt']}: {inert(found['expected'], 80)!r} became"
+        f" {inert(found['found'], 80)!r}"
+    ]

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "blind": ("blind", "People vote on answers without knowing whose they are."),
     "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),
     "export": ("export", "A tuned model as files for other programs, proven equal."),
+    "parity": ("export", "Whether an endpoint that serves a model answers as the model does."),
     "serve": ("serve", "An OpenAI-compatible API for every model of the store."),
     "datasets": ("records", "List, show or delete datasets."),
     "runs": ("runs", "List, show, pause, save, stop or compare training runs."),

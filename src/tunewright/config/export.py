@@ -61,3 +61,28 @@ class ExportConfig(StageConfig):
     shard_gb: float = Field(default=5.0, gt=0, le=1000)
     """Largest file of merged weights, in GB."""
     parity: ParityConfig = ParityConfig()
+
+
+class ServedConfig(StageConfig):
+    """Tuned model and an endpoint that serves it → whether both give the same answers."""
+
+    model: str = "latest"
+    """Tuned model (name, id or 'latest'), checkpoint RUN@STEP, or a base."""
+    endpoint: str
+    """Base URL of an OpenAI-compatible API, e.g. http://127.0.0.1:8000/v1."""
+    served_as: str | None = None
+    """The endpoint's name for the model; the model's own when not given."""
+    key_file: str | None = None
+    """File that holds the API key; otherwise the variable TUNEWRIGHT_ENDPOINT_KEY."""
+    dataset: str | None = None
+    """Dataset whose locked test prompts are asked; the one that the model was tuned on."""
+    prompts: int = Field(default=16, ge=1, le=2000)
+    """Most prompts."""
+    max_new_tokens: int = Field(default=64, ge=16, le=4096)
+    """Longest answer, in tokens."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the tuned model here."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it is computed."""
+    identical: float = Field(default=0.9, gt=0, le=1)
+    """Least share of answers that are the same text; rounding decides between near-equal tokens."""

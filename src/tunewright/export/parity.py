@@ -12,7 +12,6 @@ from statistics import fmean
 from typing import Any
 
 from tunewright.config.export import ParityConfig
-from tunewright.core.errors import ConfigError
 from tunewright.core.events import Event, Listener
 from tunewright.export.formats import Arithmetic
 from tunewright.export.observation import (
@@ -23,7 +22,7 @@ from tunewright.export.observation import (
     keep_logits,
     speak,
 )
-from tunewright.export.prompts import Prompts
+from tunewright.export.prompts import Prompts, fitting
 from tunewright.export.scores import score_differences
 from tunewright.export.tolerances import Tolerance
 from tunewright.model.generation import TextModel
@@ -71,7 +70,7 @@ def compare(
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".logits-") as name:
         folder = Path(name)
         tuned = sides.tuned(sides.arithmetic)
-        asked = _fitting(prompts, tuned)
+        asked = fitting(prompts, tuned)
         spoken = speak(tuned, asked.conversations, config.max_new_tokens)
         keep_logits(tuned, spoken, folder, _telling(listen, "tuned model"))
         del tuned
@@ -86,28 +85,6 @@ def compare(
     if not report["passed"]:
         report["first_difference"] = _first_difference(sides, asked, spoken, own, found, tolerance)
     return report
-
-
-def _fitting(prompts: Prompts, model: TextModel) -> Prompts:
-    """Only prompts that leave room for an answer."""
-    most = model.renderer.context_length
-    kept = [
-        place
-        for place, c in enumerate(prompts.conversations)
-        if len(model.renderer.prompt_ids(c.prompt())) < most
-    ]
-    if not kept:
-        raise ConfigError(
-            f"no prompt of {prompts.source} leaves room for an answer in {most} tokens",
-            "Name another dataset with --parity-dataset.",
-        )
-    return Prompts(
-        tuple(prompts.conversations[place] for place in kept),
-        tuple(prompts.groups[place] for place in kept),
-        prompts.source,
-        prompts.dataset,
-        prompts.labels,
-    )
 
 
 def _telling(listen: Listener, stage: str) -> Callable[[int, int], None]:

@@ -10,6 +10,7 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.messages import Conversation, conversation
 from tunewright.core.records import Dataset, Run
 from tunewright.core.store import Store
+from tunewright.model.generation import TextModel
 from tunewright.model.references import Resolved
 
 _PLAIN = (
@@ -78,6 +79,32 @@ def choose_prompts(found: Resolved, config: ParityConfig, store: Store) -> Promp
     plain = _PLAIN[: config.prompts]
     asked = tuple(conversation(("user", text)) for text in plain)
     return Prompts(asked, plain, "general questions, since the model's dataset is not here")
+
+
+def fitting(prompts: Prompts, model: TextModel) -> Prompts:
+    """Only prompts that leave room for an answer.
+
+    Raises:
+        ConfigError: none does.
+    """
+    most = model.renderer.context_length
+    kept = [
+        place
+        for place, c in enumerate(prompts.conversations)
+        if len(model.renderer.prompt_ids(c.prompt())) < most
+    ]
+    if not kept:
+        raise ConfigError(
+            f"no prompt of {prompts.source} leaves room for an answer in {most} tokens",
+            "Name another dataset with --parity-dataset.",
+        )
+    return Prompts(
+        tuple(prompts.conversations[place] for place in kept),
+        tuple(prompts.groups[place] for place in kept),
+        prompts.source,
+        prompts.dataset,
+        prompts.labels,
+    )
 
 
 def _dataset(found: Resolved, config: ParityConfig, store: Store) -> Dataset | None:
