@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from tunewright.model.lean_decoder import LeanDecoder
 from tunewright.model.loading import load_model
 from tunewright.model.rendering import Rendered, Renderer
 from tunewright.model.shapes import shape_of
+from tunewright.model.text_growth import TextGrowth, text_of
 from tunewright.training.batches import Example, collate
 from tunewright.training.losses import next_token_loss
 
@@ -276,3 +278,18 @@ def test_answers_are_those_of_transformers(made: Made) -> None:
         assert list(answer.tokens) == tokens[: len(answer.tokens)]
         stopped = answer.tokens[-1] in made.renderer.eos_ids
         assert stopped or len(answer.tokens) == steps
+
+
+def test_text_grows_to_what_its_tokens_say(made: Made) -> None:
+    """Also where characters are spelled in bytes, and where an answer is cut amid one."""
+    decode = made.renderer.decode
+    for chat in chats(made.specimen, 10):
+        text = f"w{chat.messages[-1].content}龘\n押金鑫🙂é"
+        tokens = made.renderer.tokenizer.encode(text, add_special_tokens=False).ids
+        whole = decode(tokens)
+        assert unicodedata.normalize("NFC", whole) == unicodedata.normalize("NFC", text)
+        for length in range(1, len(tokens) + 1):
+            growth = TextGrowth(decode)
+            shown = "".join(growth.add(token) for token in tokens[:length]) + growth.finish()
+            assert shown.rstrip("\ufffd") == whole[: len(shown.rstrip("\ufffd"))]
+            assert text_of(decode, tokens[:length]) == shown

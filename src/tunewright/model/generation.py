@@ -25,7 +25,7 @@ from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved, resolve_responder
 from tunewright.model.rendering import Renderer
 from tunewright.model.sampling import draw
-from tunewright.model.text_growth import TextGrowth
+from tunewright.model.text_growth import TextGrowth, text_of
 
 _BATCH = 64
 
@@ -247,7 +247,7 @@ class TextModel:
             text = row.growth.text
         else:
             ended = row.tokens[-1] in self.renderer.eos_ids
-            text = self.renderer.decode(row.tokens[:-1] if ended else row.tokens)
+            text = text_of(self.renderer.decode, row.tokens[:-1] if ended else row.tokens)
         probability = None if row.walk is None else row.walk.probability
         reason, tokens = row.reason or "stop", tuple(row.tokens)
         return Answer(text, len(row.prompt), len(tokens), reason, probability, tokens)

@@ -70,6 +70,22 @@ class TextGrowth:
         return piece
 
 
+def text_of(decode: Callable[[Sequence[int]], str], tokens: Sequence[int]) -> str:
+    """The text of tokens that may stop amid a character.
+
+    Where characters are spelled in bytes, one that is not whole makes decoders give up all that
+    are spelled beside it; as the text grew, those were there.
+    """
+    text = decode(tokens)
+    if not text.endswith("\ufffd"):
+        return text
+    growth = TextGrowth(decode)
+    for token in tokens:
+        growth.add(token)
+    growth.finish()
+    return growth.text
+
+
 def _overlap(text: str, stop: str) -> int:
     """Length of the longest end of ``text`` that begins ``stop``."""
     longest = min(len(text), len(stop) - 1)
