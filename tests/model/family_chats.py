@@ -63,7 +63,9 @@ def _chat(specimen: Specimen, draw: random.Random, spelled: bool) -> Conversatio
         messages.append(Message(role="user", content=text()))
         if tools and draw.random() < 0.6:
             messages += _called(draw, text())
-        messages.append(Message(role="assistant", content=text()))
+        thought = "</think>" in specimen.template and draw.random() < 0.3
+        before = f"<think>\n{text().strip()}\n</think>\n\n" if thought else ""
+        messages.append(Message(role="assistant", content=before + text()))
     return Conversation(messages=tuple(messages), tools=(_TOOL,) if tools else ())
 
 
