@@ -15,13 +15,15 @@ from tests.export.test_merged import make
 
 from tunewright.cli.main import main
 from tunewright.config.export import ExportConfig, ParityConfig
+from tunewright.core.errors import ConfigError
+from tunewright.core.messages import conversation
 from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.export.export import export
 from tunewright.export.formats import Arithmetic, load_tuned
 from tunewright.export.merged import plan
 from tunewright.export.parity import Sides, compare
-from tunewright.export.prompts import choose_prompts
+from tunewright.export.prompts import Prompts, choose_prompts, without_tools
 from tunewright.export.tolerances import TOLERANCES, Tolerance
 from tunewright.model.references import resolve
 from tunewright.model.rendering import Renderer
@@ -147,3 +149,13 @@ def test_a_failed_gate_ends_with_1_and_another_name(
     assert "PARITY FAILED" in err
     assert "first at prompt 0" in err
     assert "**FAILED" in (tmp_path / "expert.failed" / "README.md").read_text(encoding="utf-8")
+
+
+def test_prompts_that_cannot_be_asked_are_left_out() -> None:
+    offered = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    plain = conversation(("user", "a"), ("assistant", "b"))
+    prompts = Prompts((plain, plain.model_copy(update={"tools": (offered,)})), ("1", "2"), "rows")
+    kept = without_tools(prompts)
+    assert (kept.conversations, kept.groups) == ((plain,), ("1",))
+    with pytest.raises(ConfigError, match="no prompt of rows does without tools"):
+        without_tools(replace(prompts, conversations=prompts.conversations[1:], groups=("2",)))

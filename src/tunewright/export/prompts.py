@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 
 from tunewright.config.export import ParityConfig
 from tunewright.core.dataset_io import read_rows
@@ -88,22 +89,30 @@ def fitting(prompts: Prompts, model: TextModel) -> Prompts:
         ConfigError: none does.
     """
     most = model.renderer.context_length
-    kept = [
-        place
-        for place, c in enumerate(prompts.conversations)
-        if len(model.renderer.prompt_ids(c.prompt())) < most
+    room = [len(model.renderer.prompt_ids(c.prompt())) < most for c in prompts.conversations]
+    return _only(prompts, room, f"leaves room for an answer in {most} tokens")
+
+
+def without_tools(prompts: Prompts) -> Prompts:
+    """Only prompts that neither offer nor use tools.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    plain = [
+        not c.tools and not any(m.role == "tool" or m.tool_calls for m in c.messages)
+        for c in prompts.conversations
     ]
-    if not kept:
-        raise ConfigError(
-            f"no prompt of {prompts.source} leaves room for an answer in {most} tokens",
-            "Name another dataset with --parity-dataset.",
-        )
-    return Prompts(
-        tuple(prompts.conversations[place] for place in kept),
-        tuple(prompts.groups[place] for place in kept),
-        prompts.source,
-        prompts.dataset,
-        prompts.labels,
+    return _only(prompts, plain, "does without tools, with which endpoints are not asked here")
+
+
+def _only(prompts: Prompts, wanted: list[bool], what: str) -> Prompts:
+    if not any(wanted):
+        raise ConfigError(f"no prompt of {prompts.source} {what}", "Name another dataset.")
+    return replace(
+        prompts,
+        conversations=tuple(compress(prompts.conversations, wanted)),
+        groups=tuple(compress(prompts.groups, wanted)),
     )
 
 

@@ -24,7 +24,7 @@ from tunewright.endpoints.dialect import Dialect
 from tunewright.endpoints.endpoint import Endpoint, NoAnswer, Reply
 from tunewright.export.formats import Arithmetic, checked_renderer, load_tuned
 from tunewright.export.observation import Spoken, speak
-from tunewright.export.prompts import choose_prompts, fitting
+from tunewright.export.prompts import choose_prompts, fitting, without_tools
 from tunewright.export.scores import score_differences
 from tunewright.model.loading import pick_device
 from tunewright.model.references import resolve_responder
@@ -53,7 +53,7 @@ def compare_served(config: ServedConfig, store: Store, listen: Listener = ignore
     )
     address = find_address(settings, store.settings)
     how = ParityConfig(dataset=config.dataset, prompts=config.prompts)
-    prompts = choose_prompts(found, how, store)
+    prompts = without_tools(choose_prompts(found, how, store))
     model = load_tuned(found, Arithmetic(pick_device(config.device), _DTYPES[config.precision]))
     prompts = fitting(prompts, model)
     spoken = speak(model, prompts.conversations, config.max_new_tokens)
