@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tests.conftest import write_json
 from tests.model.family_bases import SPECIMENS, Specimen, write_base
 from tests.training.conftest import add_dataset, make_rows
 
@@ -103,6 +105,17 @@ def test_an_encoder_made_of_a_known_decoder_is_refused(tmp_path: Path) -> None:
     ahead = replace(gemma, config={**gemma.config, "use_bidirectional_attention": True})
     with pytest.raises(ModelError, match="does not use plain attention"):
         load_model(base_of(ahead, tmp_path), CPU, torch.float32)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes", None])
+def test_weights_that_are_already_quantised_are_refused(method: str | None, tmp_path: Path) -> None:
+    base = base_of(SPECIMENS["qwen2"], tmp_path)
+    path = base.folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**config, "quantization_config": {"quant_method": method, "bits": 4}})
+    with pytest.raises(ModelError, match=f"already quantised .{method or 'unnamed'}.") as refusal:
+        load_model(base, CPU, torch.float32)
+    assert "Take the original" in refusal.value.hint
 
 
 def test_a_model_that_is_no_language_model_is_refused(tmp_path: Path) -> None:

@@ -166,7 +166,11 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         "deepseek3", "DeepSeek-V3", "deepseek_v3", ("deepseek-ai/DeepSeek-V3",), _DEEPSEEK_ENDS,
-        note=_LATENT,
+        note=Note(
+            "As DeepSeek-V2. The published weights are rounded to 8 bits (FP8), which is refused;"
+            " take a copy in bfloat16.",
+            "与 DeepSeek-V2 相同。官方权重为 FP8 格式，会被拒绝，请使用 bfloat16 版本。",
+        ),
     ),
     Family(
         "internlm3", "InternLM3", "internlm3", ("internlm/internlm3-8b-instruct",),

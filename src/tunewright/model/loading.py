@@ -12,6 +12,7 @@ from torch import Tensor
 from tunewright.core.errors import ConfigError, ModelError
 from tunewright.model.catalog import Base
 from tunewright.model.families import CAPPED, is_tested
+from tunewright.model.folders import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,6 +68,7 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
     Raises:
         ModelError: an architecture that transformers does not hold, or weights that do not fit.
     """
+    _refuse_quantised(base)
     # Seconds of imports: only who loads a model pays them.
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -106,6 +108,22 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
     if not is_tested(loaded.config.model_type):
         _try_packing(base, loaded)
     return loaded
+
+
+def _refuse_quantised(base: Base) -> None:
+    """Refuse weights that were rounded for serving: they load with foreign kernels, if at all, and
+    what is tuned beside them fits no other copy.
+
+    Raises:
+        ModelError: naming how they are held.
+    """
+    held = read_json(base.folder / "config.json").get("quantization_config")
+    if held:
+        method = held.get("quant_method") if isinstance(held, dict) else None
+        raise ModelError(
+            f"the weights of base {base.name!r} are already quantised ({method or 'unnamed'})",
+            "Take the original; quantize=nf4 or quantize=int8 holds it in 4 or 8 bits.",
+        )
 
 
 def _refuse_other_attention(base: Base, model: PreTrainedModel) -> None:
