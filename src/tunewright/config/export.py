@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tunewright.config.base import StageConfig
 
-FormatName = Literal["merged", "adapter", "gguf"]
+FormatName = Literal["merged", "adapter", "gguf", "chatglm3"]
 GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
@@ -49,7 +49,7 @@ class ExportConfig(StageConfig):
     model: str = "latest"
     """Tuned model (name, id or 'latest'), checkpoint RUN@STEP, or a base."""
     to: FormatName = "merged"
-    """merged: one model in safetensors; adapter: PEFT's folder; gguf: for llama.cpp and Ollama."""
+    """One model (merged), PEFT's folder, GGUF for llama.cpp, or ChatGLM3's original layout."""
     output: str | None = None
     """Folder to make; exports/NAME-FORMAT in the home folder when not given."""
     overwrite: bool = False

@@ -15,7 +15,7 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import write_json_atomic, write_text_atomic
 from tunewright.core.store import Store
-from tunewright.export import adapter, merged
+from tunewright.export import adapter, merged, original_chatglm3
 from tunewright.export.card import latest_evaluation, model_card
 from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
 from tunewright.export.gguf import write as gguf
@@ -37,7 +37,12 @@ from tunewright.training.machine import free_memory
 Planner = Callable[[Resolved, ExportConfig, Renderer], Plan]
 
 FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
-    {"merged": merged.plan, "adapter": adapter.plan, "gguf": gguf.plan}
+    {
+        "merged": merged.plan,
+        "adapter": adapter.plan,
+        "gguf": gguf.plan,
+        "chatglm3": original_chatglm3.plan,
+    }
 )
 """Format → what checks and plans an export to it; a new one is one file and one entry here."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,7 +22,8 @@ from tunewright.model.rendering import Renderer
 from tunewright.model.segments import ENCODING, SEGMENTS
 from tunewright.model.weights import weight_files
 
-_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""Types that weights are written in, by their names."""
 
 
 def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
@@ -31,7 +33,7 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
         ModelError: a tuner whose work no weight can hold.
     """
     weights = MergedWeights(found)
-    asked = _DTYPES.get(config.dtype)
+    asked = DTYPES.get(config.dtype)
     planned = {n: Planned(weights.shape(n), asked or weights.dtype(n)) for n in weights.stored}
     coarsest = min((p.dtype for p in planned.values()), key=_bits)
     dtype = None if asked is None else config.dtype
@@ -47,7 +49,7 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
         precision=str(coarsest).removeprefix("torch."),
         parameters=weights.parameters,
         write=write,
-        read=_read(found),
+        read=_reader(found),
         runs={} if segmented else {"vllm": _vllm(found, renderer)},
         notes=(_SEGMENTED,) if segmented else (),
     )
@@ -69,7 +71,7 @@ def _vllm(found: Resolved, renderer: Renderer) -> str:
     return f"vllm serve . --served-model-name {name} --max-model-len {length}"
 
 
-def _read(found: Resolved):  # type: ignore[no-untyped-def]
+def _reader(found: Resolved) -> Callable[[Path, Arithmetic], TextModel]:
     def read(folder: Path, arithmetic: Arithmetic) -> TextModel:
         ModelFolder.read(folder)
         if not weight_files(folder):
