@@ -121,6 +121,11 @@ def answers_of(rendered: Rendered) -> list[int]:
     return [place for place in range(len(rendered.mask)) if mask[place] > mask[place + 1]]
 
 
+def as_read(text: str) -> str:
+    """Text in its normal form, as some tokenizers make it."""
+    return unicodedata.normalize("NFC", text)
+
+
 def check_answers(made: Made, chat: Conversation, rendered: Rendered) -> None:
     """What is learnt follows what is asked, and every answer ends."""
     renderer, asked = made.renderer, made.renderer.prompt_ids(chat)
@@ -131,6 +136,15 @@ def check_answers(made: Made, chat: Conversation, rendered: Rendered) -> None:
     assert len(ends) == sum(message.role == "assistant" for message in chat.messages)
     assert {rendered.ids[place] for place in ends} <= renderer.eos_ids
     assert made.text([rendered.ids[ends[-1]]]) == made.specimen.end
+    starts = [n for n in range(1, len(asked) + 1) if rendered.mask[n - 1 : n + 1] == [0, 1]]
+    if not chat.tools:
+        # Every answer begins where the last one does, which is where the engine goes on.
+        assert len({rendered.ids[start - 1] for start in starts}) == 1
+    told = [m for m in chat.messages if m.role == "assistant"]
+    for message, start, end in zip(told, starts, ends, strict=True):
+        if "</think>" not in message.content:
+            learnt = made.text(rendered.ids[start:end])
+            assert as_read(message.content.strip()) in as_read(learnt)
 
 
 def check_official(made: Made, chat: Conversation, rendered: Rendered) -> None:

@@ -107,6 +107,8 @@ class LossMask:
             prefix = self._layouts.prompt_text(conversation.messages[:number], conversation)
             if layout.text[:content].startswith(prefix):
                 return len(prefix)
+            if (place := _after_question(prefix, number, layout)) is not None:
+                return place
         if conversation.messages[number].tool_calls:
             return self._start_of_calls(conversation, number, layout, content)
         return content
@@ -140,6 +142,23 @@ class LossMask:
         ends = [t for t, token in self._control.tokens.items() if token in self._eos_ids]
         found = [place for place in (text.find(t, start) for t in ends) if place >= 0]
         return start, min(found, default=len(text))
+
+
+def _after_question(prefix: str, number: int, layout: Layout) -> int | None:
+    """Where a turn begins whose question the template writes elsewhere with more before it.
+
+    Args:
+        prefix: what the template writes up to where this turn is to be written.
+        number: of the turn.
+        layout: of the whole conversation.
+    """
+    start, end = (layout.spans or {}).get(number - 1, (0, 0))
+    question = layout.text[start:end]
+    found = prefix.rfind(question) if question else -1
+    closing = prefix[found + len(question) :]
+    if found < 0 or not closing or not layout.text.startswith(closing, end):
+        return None
+    return end + len(closing)
 
 
 def _shared(first: str, second: str) -> int:
