@@ -158,7 +158,9 @@ def test_the_card_names_base_dataset_and_recipe(
     card = (made.folder / "README.md").read_text(encoding="utf-8")
     assert model.base_digest[:12] in card
     assert tested.id in card
-    assert "tuner: lora" in card
+    assert "base_model: tiny" in card
+    assert str(Path(model.base).parent) not in card
+    assert "tuner: lora\nlora:\n  rank: 4\n```" in card
     assert "**Passed**" in card
     assert "vllm serve . --served-model-name ft:tiny" in card
     assert "not evaluated" in card

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
 from tunewright import __version__
+from tunewright.config.training import TrainConfig
+from tunewright.core.errors import ConfigError
 from tunewright.core.records import Dataset, Evaluation, Run
 from tunewright.core.store import Store
 from tunewright.export.formats import Plan
@@ -57,10 +60,11 @@ def model_card(
     def word(key: str, **values: Any) -> str:
         return _WORDS[key][chinese].format(**values)
 
-    head = yaml.safe_dump({"base_model": found.base.name, "tags": ["tunewright"]})
+    base = _public_name(found.base.name)
+    head = yaml.safe_dump({"base_model": base, "tags": ["tunewright"]})
     lines = [f"---\n{head}---\n", f"# {found.name}\n"]
     lines.append(word("made", version=__version__, format=form, precision=plan.precision) + "\n")
-    lines.append(f"- {word('base')}: {found.base.name} (`{found.base.digest[:12]}`)")
+    lines.append(f"- {word('base')}: {base} (`{found.base.digest[:12]}`)")
     lines += _origin(found, store, word)
     lines += ["", f"## {word('evaluation')}\n", *_evaluation(found, store, word)]
     lines += ["", f"## {word('parity')}\n", *_parity(parity, word)]
@@ -70,6 +74,11 @@ def model_card(
             lines.append(f"{_COMMANDS[name]}:\n\n```sh\n{command}\n```\n")
     lines += [f"> {note}" for note in plan.notes]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _public_name(base: str) -> str:
+    """A hub's id as it is; of a folder, not where it lies."""
+    return Path(base).name if Path(base).expanduser().is_dir() else base
 
 
 def _origin(found: Resolved, store: Store, word: Any) -> list[str]:
@@ -84,9 +93,19 @@ def _origin(found: Resolved, store: Store, word: Any) -> list[str]:
             f"- {word('dataset')}: {dataset.name} (`{dataset.id}`, SHA-256"
             f" `{dataset.digest[:12]}`), {rows}"
         )
-    recipe = {k: v for k, v in run.config.items() if k not in ("dataset", "base")}
-    text = yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False).rstrip()
+    text = yaml.safe_dump(_recipe(run), allow_unicode=True, sort_keys=False).rstrip()
     return [*lines, "", f"## {word('recipe')}\n", f"```yaml\n{text}\n```"]
+
+
+def _recipe(run: Run) -> dict[str, Any]:
+    """Method, tuner and what is no default; where the run was watched from stays here."""
+    left_out = {"dataset", "base", "suffix", "watch"}
+    chosen = {key: run.config.get(key) for key in ("method", "tuner")}
+    try:
+        config = TrainConfig.build(run.config)
+    except ConfigError:  # of a version that had other options
+        return {**chosen, **{k: v for k, v in run.config.items() if k not in left_out}}
+    return {**chosen, **config.model_dump(mode="json", exclude=left_out, exclude_defaults=True)}
 
 
 def latest_evaluation(found: Resolved, store: Store) -> Evaluation | None:
@@ -127,7 +146,8 @@ def _parity(parity: dict[str, Any] | None, word: Any) -> list[str]:
             same=parity["answers"]["identical"],
             asked=parity["answers"]["asked"],
             prompts=parity["prompts"],
-        )
+        ),
+        "",
     ]
     lines += [f"- {failure}" for failure in parity["failures"]]
     for metric, found in parity["scores"].items():
