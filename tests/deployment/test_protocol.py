@@ -197,7 +197,6 @@ def test_a_reply_of_ours_can_be_sent_back() -> None:
     [
         ([HELLO, {"role": "system", "content": "x"}, HELLO], "messages[1].role"),
         ([HELLO, {"role": "assistant", "content": "x"}], "messages[1].role"),
-        ([HELLO, {"role": "assistant", "content": "x"}], "messages[1].role"),
     ],
 )
 def test_orders_that_no_model_knows_are_refused(messages: list[Any], param: str) -> None:
