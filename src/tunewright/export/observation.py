@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunewright.config.serving import GenerationConfig
@@ -20,6 +20,8 @@ from tunewright.core.messages import Conversation
 from tunewright.model.generation import TextModel
 
 Progress = Callable[[int, int], None]
+
+_LOGITS = "logits"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def keep_logits(
 ) -> None:
     """Write the logits of each answer's tokens into the folder, float32 (tokens, vocabulary)."""
     for number, one in enumerate(spoken):
-        np.save(_file(folder, number), answer_logits(model, one).numpy(), allow_pickle=False)
+        save_file({_LOGITS: answer_logits(model, one)}, _file(folder, number))
         progress(number + 1, len(spoken))
 
 
@@ -80,7 +82,7 @@ def distances(
 ) -> Iterator[Distance]:
     """Compare a model with logits that ``keep_logits`` wrote, answer by answer."""
     for number, one in enumerate(spoken):
-        kept = torch.from_numpy(np.load(_file(folder, number), allow_pickle=False))
+        kept = load_file(_file(folder, number))[_LOGITS]
         yield _distance(kept, answer_logits(model, one))
         progress(number + 1, len(spoken))
 
@@ -117,4 +119,4 @@ def _distance(kept: Tensor, logits: Tensor) -> Distance:
 
 
 def _file(folder: Path, number: int) -> Path:
-    return folder / f"logits-{number:05d}.npy"
+    return folder / f"logits-{number:05d}.safetensors"

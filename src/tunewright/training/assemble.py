@@ -169,7 +169,7 @@ def build_job(
         drawing=Drawing(tunable.model, renderer, base) if method.draws else None,
         rehearse=_rehearses(choice, config, machine) and not method.draws,
     )
-    notes = (*_start_notes(start, job), *_notes(job, renderer, examples))
+    notes = (*_start_notes(start, job), *_notes(job, tunable.model, renderer, examples))
     plan = _plan(job, dataset, _weights(tunable, extension), dtype, reason)
     expected = None if choice is None else _outlook(choice, job, machine)
     return job, replace(plan, base=start.name, notes=notes, estimate=expected, chosen=found)
@@ -356,10 +356,10 @@ def _start_notes(start: Resolved, job: Job) -> tuple[str, ...]:
     return (f"{start.name} becomes part of the base; {job.config.tuner} is trained on top",)
 
 
-def _notes(job: Job, renderer: Renderer, examples: Examples) -> tuple[str, ...]:
+def _notes(job: Job, model: Any, renderer: Renderer, examples: Examples) -> tuple[str, ...]:
     config = job.config
-    notes = [note for note in (renderer.note, unchecked(job.model.config.model_type)) if note]
-    if experts := frozen_experts(job.model):
+    notes = [note for note in (renderer.note, unchecked(model.config.model_type)) if note]
+    if experts := frozen_experts(model):
         notes.append(f"the base's routed experts, {experts:.0%} of its weights, stay as they are")
     if examples.skipped:
         notes.append(f"{examples.skipped:,} training rows hold nothing to learn and are left out")
