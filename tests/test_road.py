@@ -106,6 +106,7 @@ def test_chat_answers_and_compares(home: Path, model: dict) -> None:
     assert answer["usage"]["completion_tokens"] > 0
 
 
+@pytest.mark.slow  # the same, on a smaller base, is in training/test_resume.py
 def test_a_killed_run_goes_on_with_the_same_losses(home: Path, dataset: dict) -> None:
     arguments = [
         "train", "--dataset", dataset["dataset"], "--max-steps", "60", "--save-steps", "10",

@@ -44,7 +44,11 @@ def test_both_languages_show_the_same_code(pages: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("page", "says"),
     [
-        (PAGES[0], ("New fine-tuned model created: ft:nano:default:colours:", "ftjob-")),
+        pytest.param(
+            PAGES[0],
+            ("New fine-tuned model created: ft:nano:default:colours:", "ftjob-"),
+            marks=pytest.mark.slow,
+        ),
         (READMES[0], ("New fine-tuned model created: ft:nano:default:next:", "After")),
     ],
 )

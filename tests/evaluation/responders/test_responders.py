@@ -180,7 +180,9 @@ def test_an_endpoint_that_refuses_everything_is_left_alone(
     assert len(upstream.bodies) < QUESTIONS
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "blow", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_stopped_evaluation_goes_on_where_it_was(
     store: Store, stored: Dataset, upstream: Upstream, blow: signal.Signals
 ) -> None:
