@@ -29,6 +29,7 @@ from tunewright.evaluation.asking import (
 from tunewright.evaluation.benchmarks.asked import benchmarks_for, write_answers
 from tunewright.evaluation.benchmarks.scores import scores_json
 from tunewright.evaluation.beside import read_beside
+from tunewright.evaluation.card import card
 from tunewright.evaluation.checkpoints import Choice, choosing, decide_checkpoint, short_list
 from tunewright.evaluation.classes import Classes, all_classes, classes_json
 from tunewright.evaluation.gates.base import Evidence, Gate
@@ -47,6 +48,7 @@ BENCHMARK_OUTPUTS = "benchmarks.jsonl"
 JUDGEMENTS = "judgements.jsonl"
 REPORT = "report.html"
 SUMMARY = "report.json"
+CARD = "card.md"
 
 
 def evaluate(
@@ -103,6 +105,7 @@ def evaluate(
         )
         write_text_atomic(folder / REPORT, reports.render(report, texts))
         write_json_atomic(folder / SUMMARY, reports.summary(report))
+        write_text_atomic(folder / CARD, card(report, texts))
     store.add(record)
     listen(Event(kind="done", data=record.model_dump(mode="json")))
     return record

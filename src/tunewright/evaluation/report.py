@@ -114,11 +114,12 @@ def _background(report: Report, texts: Texts) -> dict[str, Any]:
             (origin.reference, page.curve_chart(curve, origin.step, texts))
             for origin, curve in report.curves
         ],
-        "repeat": _repeat(report, texts),
+        "repeat": repeated(report, texts),
     }
 
 
-def _repeat(report: Report, texts: Texts) -> dict[str, Any]:
+def repeated(report: Report, texts: Texts) -> dict[str, Any]:
+    """All that it takes to make the evaluation again."""
     record, dataset = report.record, report.dataset
     rows = {**dict.fromkeys(("train", "dev", "test"), 0), **dataset.splits}
     return {
