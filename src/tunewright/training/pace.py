@@ -13,8 +13,8 @@ performance summary), which is 0.55 to 0.6 of what a product reaches there."""
 
 DRAWING: dict[DeviceName, float] = {"cpu": 0.05, "cuda": 0.02}
 """The same where answers are drawn token by token: every token reads all weights again, and small
-products leave most of a machine idle. With it GRPO on the bundled base was planned at 1,822 tokens/s
-and ran at 1,613 (without a reference: 1,990 and 2,398) on two cores. A GPU's is a guess."""
+products leave most of a machine idle. On two cores GRPO on the bundled base was planned with it at
+1,822 tokens/s and ran at 1,613 (without a reference: 1,990 and 2,398). A GPU's is a guess."""
 
 
 def timed(
