@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,4 +152,18 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
             eos_token_id=2,
         ),
     )
+    return folder
+
+
+def talking_copy(base: Path, folder: Path, context: int) -> Path:
+    """A base again, with a template that knows tools and with another context length."""
+    shutil.copytree(base, folder)
+    template = files("tunewright") / "bases" / "nano" / "chat_template.jinja"
+    (folder / "chat_template.jinja").write_text(template.read_text(), encoding="utf-8")
+    for name, key in (
+        ("config.json", "max_position_embeddings"),
+        ("tokenizer_config.json", "model_max_length"),
+    ):
+        values = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**values, key: context}))
     return folder

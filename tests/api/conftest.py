@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,12 +11,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from tests.conftest import talking_copy
 
 PROGRAM = """
 import json, sys
@@ -130,17 +129,7 @@ def start_server(home: Path, **config: Any) -> Server:
 @pytest.fixture(scope="session")
 def slow_base(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base with a long context, which can be kept busy for minutes, and with tools."""
-    folder = tmp_path_factory.mktemp("served") / "slow"
-    shutil.copytree(tiny_base, folder)
-    template = files("tunewright") / "bases" / "nano" / "chat_template.jinja"
-    (folder / "chat_template.jinja").write_text(template.read_text(), encoding="utf-8")
-    for name, key in (
-        ("config.json", "max_position_embeddings"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        values = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**values, key: 32768}))
-    return folder
+    return talking_copy(tiny_base, tmp_path_factory.mktemp("served") / "slow", 32768)
 
 
 @pytest.fixture(scope="session")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Awaitable, Callable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
+from tests.conftest import talking_copy
 
 from tunewright.config.training import LoraConfig
 from tunewright.core.settings import Settings
@@ -39,16 +38,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def talker(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
     """The tiny base with a template that knows tools, and room for its long prompts."""
-    folder = tmp_path_factory.mktemp("talkers") / "talker"
-    shutil.copytree(tiny_base, folder)
-    template = files("tunewright") / "bases" / "nano" / "chat_template.jinja"
-    (folder / "chat_template.jinja").write_text(template.read_text(), encoding="utf-8")
-    for name, key in (
-        ("config.json", "max_position_embeddings"),
-        ("tokenizer_config.json", "model_max_length"),
-    ):
-        values = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**values, key: 2048}))
+    folder = talking_copy(tiny_base, tmp_path_factory.mktemp("talkers") / "talker", 2048)
     home = tmp_path_factory.mktemp("h")
     return resolve_base(str(folder), Settings(home=home, offline=True))
 

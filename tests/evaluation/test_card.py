@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from tunewright.core.markdown import plain
 from tunewright.core.records import Dataset
-from tunewright.evaluation.card import card, plain
+from tunewright.evaluation.card import card
 from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts
 
@@ -39,7 +40,3 @@ def test_one_responder_alone_has_a_card(make_results: Any, dataset: Dataset) -> 
     results = make_results(base=[True, False])
     found = card(report_of(results, dataset), Texts("en"))
     assert "Score" in found
-
-
-def test_outside_text_is_plain() -> None:
-    assert plain("<b>|x|\n[y](z) `w` *v*") == r"\<b\>\|x\| \[y\](z) \`w\` \*v\*"

@@ -18,7 +18,6 @@ from tunewright.api import (
     batches,
     blind,
     deployments,
-    document,
     errors,
     eval_requests,
     eval_runs,
@@ -158,4 +157,7 @@ def _switches(app: FastAPI) -> dict[str, bool]:
 
 def openapi_document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI 3.1, with the schemas of bodies that are parsed after the key is checked."""
-    return document.build(app, _BODIES)
+    # A tenth of a second of classes that only this asks for: not at every start.
+    from tunewright.api.document import build
+
+    return build(app, _BODIES)

@@ -25,11 +25,11 @@ from tunewright.api.resources import (
 from tunewright.core.asked_records import Batch
 from tunewright.core.queue import Queue
 from tunewright.core.records import File
-from tunewright.core.requests import Attempt, made_before, remember
+from tunewright.core.requests import Attempt, made_record, remember
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.batch_files import hold_input
-from tunewright.jobs.batches import BATCH, change
+from tunewright.jobs.batches import BATCH
 from tunewright.jobs.filestore import find_file
 
 router = APIRouter(prefix="/v1/batches", dependencies=[Depends(authenticate)])
@@ -114,14 +114,12 @@ def _new(store: Store, caller: Caller, asked: CreateBatchRequest) -> Batch:
 
 def _add(store: Store, batch: Batch, attempt: Attempt) -> Batch:
     """The batch and its place in the queue, both or none; or the one of an earlier attempt."""
-    made = made_before(store, attempt)
-    known = store.by_id(Batch, made) if made else None
+    known = made_record(store, attempt, Batch)
     if known is not None:
         return known
     hold_input(store, batch, _input(store, batch))
     with store.transaction():
-        made = made_before(store, attempt)
-        known = store.by_id(Batch, made) if made else None
+        known = made_record(store, attempt, Batch)
         if known is not None:
             return known
         store.add(batch)
@@ -195,7 +193,7 @@ def cancel(store: Store, batch_id: str, caller: Caller) -> Batch:
                 f"batch {batch.id} is {state}, so it cannot be cancelled",
                 code="batch_not_in_this_state",
             )
-        return change(store, batch.id, cancelling_at=time.time())
+        return store.change(Batch, batch.id, cancelling_at=time.time())
 
 
 def _batch_of(store: Store, batch_id: str, caller: Caller) -> Batch:

@@ -46,14 +46,14 @@ from tunewright.core.asked_records import Eval, EvalRun
 from tunewright.core.completions import StoredCompletion
 from tunewright.core.errors import ConfigError
 from tunewright.core.queue import Queue
-from tunewright.core.requests import Attempt, made_before, remember
+from tunewright.core.requests import Attempt, made_record, remember
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.replies import RequestError
 from tunewright.grading.templates import template
 from tunewright.jobs.eval_rows import Row, request, template_messages, write_rows
-from tunewright.jobs.evals import EVAL, change
+from tunewright.jobs.evals import EVAL
 from tunewright.jobs.filestore import content_path, find_file
 
 router = APIRouter(prefix="/v1/evals/{eval_id}/runs", dependencies=[Depends(authenticate)])
@@ -148,15 +148,13 @@ def _add(
     attempt: Attempt,
 ) -> EvalRun:
     """The run, its rows and its place in the queue; or the one of an earlier attempt."""
-    made = made_before(store, attempt)
-    known = store.by_id(EvalRun, made) if made else None
+    known = made_record(store, attempt, EvalRun)
     if known is not None:
         return known
     with store.stage(EvalRun, run.id) as folder:
         _place_rows(store, config, run, of, asked, folder)
     with store.transaction():
-        made = made_before(store, attempt)
-        known = store.by_id(EvalRun, made) if made else None
+        known = made_record(store, attempt, EvalRun)
         if known is not None:
             return known
         store.add(run)
@@ -307,7 +305,7 @@ def _cancel(store: Store, eval_id: str, run_id: str, caller: Caller) -> EvalRun:
             raise RequestError(
                 409, f"run {run.id} is {state}, so it cannot be cancelled", param="run_id"
             )
-        return change(store, run.id, canceling_at=time.time())
+        return store.change(EvalRun, run.id, canceling_at=time.time())
 
 
 @router.delete("/{run_id}", summary="Delete a run")

@@ -18,7 +18,7 @@ from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
 from tunewright.core.asked_records import Eval, EvalRun
 from tunewright.core.errors import InputError
 from tunewright.core.queue import Queue
-from tunewright.core.requests import Attempt, made_before, remember
+from tunewright.core.requests import Attempt, made_record, remember
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
@@ -79,8 +79,7 @@ async def _check(asked: CreateEvalRequest, asker: AskerOf, caller: Caller) -> No
 
 def _add(store: Store, record: Eval, attempt: Attempt) -> Eval:
     with store.transaction():
-        made = made_before(store, attempt)
-        known = store.by_id(Eval, made) if made else None
+        known = made_record(store, attempt, Eval)
         if known is not None:
             return known
         store.add(record)

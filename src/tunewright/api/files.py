@@ -16,7 +16,7 @@ from tunewright.api.paging import MOST, Order, list_object, page
 from tunewright.api.repeats import Attempts, AttemptsOf
 from tunewright.api.resources import CallerOf, StoreOf
 from tunewright.core.records import File
-from tunewright.core.requests import Attempt, made_before, remember
+from tunewright.core.requests import Attempt, made_record, remember
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.filestore import (
@@ -127,8 +127,7 @@ def admit(store: Store, file: File, spool: Spool, attempt: Attempt) -> File:
 
 def earlier_file(store: Store, attempt: Attempt) -> File | None:
     """The file that an earlier attempt made."""
-    made = made_before(store, attempt)
-    return store.by_id(File, made) if made else None
+    return made_record(store, attempt, File)
 
 
 def known_purpose(purpose: str | None) -> str:

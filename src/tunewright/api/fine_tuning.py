@@ -23,7 +23,7 @@ from tunewright.api.resources import (
 )
 from tunewright.core.queue import Ask, Queue
 from tunewright.core.records import FineTuningJob
-from tunewright.core.requests import Attempt, made_before, remember
+from tunewright.core.requests import Attempt, made_record, remember
 from tunewright.core.store import Store
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
@@ -79,8 +79,7 @@ def _add(store: Store, job: FineTuningJob, notes: list[Note], attempt: Attempt) 
     for param in ("training_file", "validation_file"):
         _require_file(store, job, param)
     with store.transaction():
-        made = made_before(store, attempt)
-        known = store.by_id(FineTuningJob, made) if made else None
+        known = made_record(store, attempt, FineTuningJob)
         if known is not None:
             return known
         store.add(job)

@@ -27,7 +27,7 @@ from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
 from tunewright.core.files import disk_errors, fsync_folder, make_folder
 from tunewright.core.records import File, Upload
-from tunewright.core.requests import made_before, remember
+from tunewright.core.requests import made_before, made_record, remember
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.filestore import Spool, place, printable_name, spooling
@@ -109,8 +109,7 @@ async def create_upload(
 
     def add() -> Upload:
         with store.transaction():
-            made = made_before(store, attempt)
-            known = store.by_id(Upload, made) if made else None
+            known = made_record(store, attempt, Upload)
             if known is None:
                 store.add(upload)
                 remember(store, attempt, upload.id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import text
 
-from tunewright.core.store import Store
+from tunewright.core.store import R, Store
 
 _REMEMBERED_SECONDS = 600.0
 
@@ -46,6 +46,12 @@ def made_before(store: Store, attempt: Attempt) -> str | None:
     if attempt.number > 0:
         return str(made) if created > attempt.arrived - _REMEMBERED_SECONDS else None
     return str(made) if number > 0 and created > attempt.arrived else None
+
+
+def made_record(store: Store, attempt: Attempt, cls: type[R]) -> R | None:
+    """The record that an earlier attempt at the same made, while there is one."""
+    made = made_before(store, attempt)
+    return store.by_id(cls, made) if made else None
 
 
 def remember(store: Store, attempt: Attempt, made: str) -> None:

@@ -112,6 +112,20 @@ class Store:
             if done.rowcount != 1:
                 raise NotFoundError(f"no {record.kind} {record.id!r} in {self.home}")
 
+    def change(self, cls: type[R], record_id: str, **changes: Any) -> R:
+        """Change fields of a record as it is now; nobody else's change of it is lost.
+
+        Raises:
+            NotFoundError: when the record is not in the store.
+        """
+        with self.transaction():
+            record = self.by_id(cls, record_id)
+            if record is None:
+                raise NotFoundError(f"no {cls.kind} {record_id!r} in {self.home}")
+            record = record.model_copy(update=changes)
+            self.update(record)
+            return record
+
     def list(self, cls: type[R], project: str | None = None) -> Sequence[R]:
         """Every record of a kind, newest first; of one project only, where one is named."""
         rows = self.rows(

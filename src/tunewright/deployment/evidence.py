@@ -9,6 +9,7 @@ from tunewright.config.deployment import DeployConfig
 from tunewright.core.errors import EvidenceError
 from tunewright.core.records import Evaluation, Model, Run
 from tunewright.core.store import Store
+from tunewright.evaluation.verdicts import newest_evaluation
 
 Evidence = dict[str, dict[str, str | None]]
 """``{id of a tuned model: {evaluation: id, override: reason}}``."""
@@ -42,19 +43,6 @@ def evidence_for(
         else:
             raise _unproven(store, model, newest)
     return found
-
-
-def newest_evaluation(store: Store, model: Model) -> Evaluation | None:
-    """The newest evaluation that judged a tuned model, rather than compared others with it."""
-    for evaluation in store.list(Evaluation):
-        compared_with = evaluation.models[:1]
-        if (
-            model.id in evaluation.model_ids
-            and evaluation.config.get("checkpoints") is None
-            and not {model.id, model.name} & set(compared_with)
-        ):
-            return evaluation
-    return None
 
 
 def _unproven(store: Store, model: Model, newest: Evaluation | None) -> EvidenceError:

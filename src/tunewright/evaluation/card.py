@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+from tunewright.core.markdown import plain, table
 from tunewright.evaluation import page
 from tunewright.evaluation.gates.base import Gate
 from tunewright.evaluation.page import ScoreRow
 from tunewright.evaluation.report import Report, repeated
 from tunewright.evaluation.texts import Texts
-
-_MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
 def card(report: Report, texts: Texts) -> str:
@@ -33,11 +31,6 @@ def card(report: Report, texts: Texts) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def plain(text: str) -> str:
-    """A text on one line that Markdown shows as it is."""
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
-
-
 def _gate(gate: Gate, texts: Texts) -> str:
     state = texts(f"passed.{gate.passed}")
     said = " ".join(part for part in (gate.evidence, gate.prescription) if part)
@@ -50,7 +43,7 @@ def _scores(report: Report, texts: Texts) -> Iterator[str]:
     if not results.challengers:
         heads = [texts(key) for key in ("metric", "score", "interval")]
         rows = page.alone_rows(results, texts)
-        yield _table(heads, ((label, score, bounds) for label, _, score, bounds in rows))
+        yield table(heads, ((label, score, bounds) for label, _, score, bounds in rows))
     for name in results.challengers:
         yield f"### {plain(name)}"
         yield _compared(page.metric_rows(results, name, texts), "metric", "p.holm", texts)
@@ -69,7 +62,7 @@ def _general(report: Report, texts: Texts) -> Iterator[str]:
 
 def _compared(rows: Iterable[ScoreRow], first: str, p: str, texts: Texts) -> str:
     keys = (first, "questions", "base", "tuned", "delta", "interval", "outcomes", p)
-    return _table(
+    return table(
         [texts(key) for key in keys],
         (
             (
@@ -97,8 +90,3 @@ def _origins(report: Report, texts: Texts) -> Iterator[str]:
 
 def _list(facts: Iterable[tuple[str, str]]) -> str:
     return "\n".join(f"- {plain(key)}: {plain(value)}" for key, value in facts)
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [map(plain, heads), ["---"] * len(heads), *(map(plain, row) for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

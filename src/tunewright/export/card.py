@@ -12,8 +12,10 @@ import yaml
 from tunewright import __version__
 from tunewright.config.training import TrainConfig
 from tunewright.core.errors import ConfigError
-from tunewright.core.records import Dataset, Evaluation, Run
+from tunewright.core.markdown import plain, table
+from tunewright.core.records import Dataset, Run
 from tunewright.core.store import Store
+from tunewright.evaluation.verdicts import newest_evaluation
 from tunewright.export.formats import Plan
 from tunewright.model.references import Resolved
 
@@ -62,9 +64,9 @@ def model_card(
 
     base = _public_name(found.base.name)
     head = yaml.safe_dump({"base_model": base, "tags": ["tunewright"]})
-    lines = [f"---\n{head}---\n", f"# {found.name}\n"]
+    lines = [f"---\n{head}---\n", f"# {plain(found.name)}\n"]
     lines.append(word("made", version=__version__, format=form, precision=plan.precision) + "\n")
-    lines.append(f"- {word('base')}: {base} (`{found.base.digest[:12]}`)")
+    lines.append(f"- {word('base')}: {plain(base)} (`{found.base.digest[:12]}`)")
     lines += _origin(found, store, word)
     lines += ["", f"## {word('evaluation')}\n", *_evaluation(found, store, word)]
     lines += ["", f"## {word('parity')}\n", *_parity(parity, word)]
@@ -90,7 +92,7 @@ def _origin(found: Resolved, store: Store, word: Any) -> list[str]:
     if dataset is not None:
         rows = word("rows", rows=dataset.splits.get("train", 0))
         lines.append(
-            f"- {word('dataset')}: {dataset.name} (`{dataset.id}`, SHA-256"
+            f"- {word('dataset')}: {plain(dataset.name)} (`{dataset.id}`, SHA-256"
             f" `{dataset.digest[:12]}`), {rows}"
         )
     text = yaml.safe_dump(_recipe(run), allow_unicode=True, sort_keys=False).rstrip()
@@ -108,29 +110,21 @@ def _recipe(run: Run) -> dict[str, Any]:
     return {**chosen, **config.model_dump(mode="json", exclude=left_out, exclude_defaults=True)}
 
 
-def latest_evaluation(found: Resolved, store: Store) -> Evaluation | None:
-    """The newest evaluation that a tuned model took part in."""
-    if found.model is None:
-        return None
-    return next((e for e in store.list(Evaluation) if found.model.id in e.model_ids), None)
-
-
 def _evaluation(found: Resolved, store: Store, word: Any) -> list[str]:
-    record = latest_evaluation(found, store)
+    record = None if found.model is None else newest_evaluation(store, found.model)
     if record is None:
         return [word("unevaluated")]
     lines = [f"{word('verdict')}: **{record.verdict}** (`{record.id}`)\n"]
-    lines.append(f"| {word('metric')} | {word('score')} | {word('change')} |")
-    lines.append("|---|---|---|")
+    rows = []
     for metric, slices in record.scores.get(found.name, {}).items():
         delta = record.deltas.get(found.name, {}).get(metric, {}).get("all")
         change = ""
         if delta is not None:
             low, high = record.intervals[found.name][metric]["all"]
-            change = f"{delta:+.3f} [{low:+.3f}, {high:+.3f}]"
+            change = f"{delta:+.3f} ({low:+.3f} … {high:+.3f})"
         if slices.get("all") is not None:
-            lines.append(f"| {metric} | {slices['all']:.3f} | {change} |")
-    return lines
+            rows.append((metric, f"{slices['all']:.3f}", change))
+    return [*lines, table([word(key) for key in ("metric", "score", "change")], rows)]
 
 
 def _parity(parity: dict[str, Any] | None, word: Any) -> list[str]:
@@ -149,7 +143,7 @@ def _parity(parity: dict[str, Any] | None, word: Any) -> list[str]:
         ),
         "",
     ]
-    lines += [f"- {failure}" for failure in parity["failures"]]
+    lines += [f"- {plain(failure)}" for failure in parity["failures"]]
     for metric, found in parity["scores"].items():
         low, high = found["interval"]
         lines.append(

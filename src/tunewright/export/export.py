@@ -15,8 +15,9 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import write_json_atomic, write_text_atomic
 from tunewright.core.store import Store
+from tunewright.evaluation.verdicts import newest_evaluation
 from tunewright.export import adapter, merged, original_chatglm3
-from tunewright.export.card import latest_evaluation, model_card
+from tunewright.export.card import model_card
 from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
 from tunewright.export.gguf import write as gguf
 from tunewright.export.parity import Sides, compare
@@ -95,7 +96,7 @@ def export(config: ExportConfig, store: Store, listen: Listener = ignore) -> Exp
         parity = None
         if prompts is not None:
             parity = _compared(found, plan, stage.folder, arithmetic, prompts, config, listen)
-            evaluation = latest_evaluation(found, store)
+            evaluation = found.model and newest_evaluation(store, found.model)
             parity["evaluation"] = evaluation.id if evaluation else None
             stage.failed = not parity["passed"]
             write_json_atomic(stage.folder / "parity.json", parity)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from tunewright.core.asked_records import Batch
 from tunewright.core.errors import NotFoundError
@@ -21,21 +20,6 @@ from tunewright.jobs.pace import Pacer
 
 BATCH = "batch"
 """Kind of a batch in the queue."""
-
-
-def change(store: Store, batch: str, **changes: Any) -> Batch:
-    """Change a batch's record; nobody else's change of it is lost.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    with store.transaction():
-        record = store.by_id(Batch, batch)
-        if record is None:
-            raise NotFoundError(f"no batch {batch!r} in {store.home}")
-        record = record.model_copy(update=changes)
-        store.update(record)
-        return record
 
 
 class BatchTask:
@@ -111,14 +95,14 @@ class BatchTask:
         with self._store.transaction():
             if not checked.errors:
                 self._answering.hold()
-                return change(
-                    self._store,
+                return self._store.change(
+                    Batch,
                     self._id,
                     **{"in_progress_at": now, "total": checked.total, "model": checked.model},
                 )
             self._queue.end(self._lease, "failed", checked.errors[0])
-            batch = change(
-                self._store,
+            batch = self._store.change(
+                Batch,
                 self._id,
                 **{"failed_at": now, "errors": tuple(checked.errors), "model": checked.model},
             )
@@ -142,8 +126,8 @@ class BatchTask:
         batch = self._record()
         completed = sum(one.result.outcome == COMPLETED for one in fresh)
         costs = [spent for one in fresh for spent in one.costs]
-        change(
-            self._store,
+        self._store.change(
+            Batch,
             batch.id,
             completed=batch.completed + completed,
             failed=batch.failed + len(fresh) - completed,
@@ -160,7 +144,7 @@ class BatchTask:
         if batch.finalizing_at is None and _early_end(batch) is None:
             with self._store.transaction():
                 self._answering.hold()
-                batch = change(self._store, self._id, finalizing_at=time.time())
+                batch = self._store.change(Batch, self._id, finalizing_at=time.time())
         end = _early_end(batch) or "completed"
         files = (write_output(self._store, batch), write_errors(self._store, batch, end))
         output, errors = (None if file is None else file.id for file in files)
@@ -170,7 +154,7 @@ class BatchTask:
                 if file is not None:
                     self._store.add(file)
             ending = {f"{end}_at": time.time(), "output_file": output, "error_file": errors}
-            change(self._store, self._id, **ending)
+            self._store.change(Batch, self._id, **ending)
             Results(self._store).delete(self._id)
         input_path(self._store, batch).unlink(missing_ok=True)
 

@@ -27,21 +27,6 @@ PASS, FAIL, ERROR = "pass", "fail", "error"
 _CHAT = f"/v1{ChatRequest.path}"
 
 
-def change(store: Store, run: str, **changes: Any) -> EvalRun:
-    """Change a run's record; nobody else's change of it is lost.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    with store.transaction():
-        record = store.by_id(EvalRun, run)
-        if record is None:
-            raise NotFoundError(f"no eval run {run!r} in {store.home}")
-        record = record.model_copy(update=changes)
-        store.update(record)
-        return record
-
-
 class EvalTask:
     """One run under way; implements ``background.Task``.
 
@@ -113,7 +98,7 @@ class EvalTask:
     def _begun(self, total: int) -> EvalRun:
         with self._store.transaction():
             self._answering.hold()
-            return change(self._store, self._id, total=total, in_progress_at=time.time())
+            return self._store.change(EvalRun, self._id, total=total, in_progress_at=time.time())
 
     async def _answer(self, run: EvalRun) -> None:
         of = await asyncio.to_thread(self._eval, run)
@@ -166,7 +151,7 @@ class EvalTask:
                 passed["passed" if told["passed"] else "failed"] += 1
             for spent in one.costs:
                 _add(usage.setdefault(spent.model, {}), spent)
-        change(self._store, run.id, counts=counts, by_criterion=by_criterion, usage=usage)
+        self._store.change(EvalRun, run.id, counts=counts, by_criterion=by_criterion, usage=usage)
 
     def _end(self, wrong: InputError | None = None) -> None:
         """The run's end: as it was asked to, or because its rows are wrong."""
@@ -176,7 +161,7 @@ class EvalTask:
         states = {"failed": "failed", "completed": "succeeded", "canceled": "cancelled"}
         with self._store.transaction():
             self._queue.end(self._lease, states[end], error)  # type: ignore[arg-type]
-            change(self._store, self._id, **{f"{end}_at": time.time(), "error": error})
+            self._store.change(EvalRun, self._id, **{f"{end}_at": time.time(), "error": error})
 
 
 def _add(sums: dict[str, int], spent: Cost) -> None:
