@@ -156,13 +156,14 @@ def test_a_prefix_is_refused_where_it_would_be_lost(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["deepseek2", "qwen3", "gemma"])
 def test_the_cache_takes_what_is_planned_for_it(name: str, tmp_path: Path) -> None:
     from tunewright.model.kv_blocks import BLOCK, Blocks
-    from tunewright.model.kv_pass import Pass
+    from tunewright.model.kv_pass import Pass, plain_forward
     from tunewright.model.kv_windows import Windows
 
     model = load_model(base_of(SPECIMENS[name], tmp_path), CPU, torch.float32)
-    cache, blocks = KvCache(model, 4), Blocks(4)
+    cache, blocks = KvCache(model.device, 4), Blocks(4)
     extent = blocks.open(b"", [1, 2, 3])
     assert blocks.grow(extent, 3)
-    cache.read(Pass(cache, Windows(cache), [Part([1, 2, 3], 0, extent, [2])]))
+    with torch.inference_mode():
+        plain_forward(model)(Pass(cache, Windows(cache), [Part([1, 2, 3], 0, extent, [2])]))
     held = [state for layer in cache._layers.values() for state in layer]
     assert sum(state.nbytes for state in held) == bytes_per_token(model) * 4 * BLOCK

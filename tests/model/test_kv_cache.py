@@ -16,7 +16,7 @@ from tunewright.core.settings import Settings
 from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.kv_blocks import BLOCK, Blocks, Extent
 from tunewright.model.kv_cache import KvCache, Part, bytes_per_token
-from tunewright.model.kv_pass import Pass
+from tunewright.model.kv_pass import Pass, plain_forward
 from tunewright.model.kv_windows import Windows
 from tunewright.model.loading import load_model
 from tunewright.model.tuners.start import Start, make_tunable
@@ -37,7 +37,8 @@ class Reader:
     """Rows in a cache, read in any portions."""
 
     def __init__(self, model: Any, blocks: int = 64, forward: Any = None) -> None:
-        self.cache = KvCache(model, blocks, forward)
+        self.forward = forward or plain_forward(model)
+        self.cache = KvCache(model.device, blocks)
         self.windows = Windows(self.cache)
         self.blocks = Blocks(blocks)
         self.rows: dict[str, tuple[list[int], Extent, int]] = {}
@@ -57,7 +58,8 @@ class Reader:
             self.rows[name] = (ids, extent, start + count)
             own = ids[start : start + count]
             parts.append(Part(own, start, extent, range(len(own))))
-        logits = self.cache.read(Pass(self.cache, self.windows, parts))
+        with torch.inference_mode():
+            logits = self.forward(Pass(self.cache, self.windows, parts))
         return dict(zip(counts, torch.split(logits, list(counts.values())), strict=True))
 
 

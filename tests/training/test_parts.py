@@ -23,7 +23,7 @@ from tunewright.model.references import resolve
 from tunewright.training.assemble import Watch, build_job
 from tunewright.training.batches import Example
 from tunewright.training.history import read_history
-from tunewright.training.loop import Job
+from tunewright.training.job import Job
 from tunewright.training.memory import out_of_memory
 from tunewright.training.methods import METHODS
 from tunewright.training.parts import Gathered, gather, parts_of

@@ -11,8 +11,8 @@ from polars.exceptions import PanicException, PolarsError
 
 from tunewright.core.errors import DataError
 from tunewright.data.headers import MAX_COLUMNS
-from tunewright.data.isolated import LineWriter, Order
 from tunewright.data.labels import Fact
+from tunewright.data.lines import LineWriter, Order
 
 _FIRST_ROWS = 8
 _MOST_ROWS = 50_000

@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tunewright.core.errors import DataError, StorageError, TunewrightError
 from tunewright.data.labels import Fact
-from tunewright.data.limits import Budget, EmptyFileError, no_room
+from tunewright.data.limits import Budget, EmptyFileError
+from tunewright.data.lines import LineWriter, Order
 
 # What the interpreter and the readers' libraries take before the first byte is read, and what
 # reading takes per byte of the file. Measured: 120 to 250 MiB, and up to 5 bytes.
@@ -27,23 +28,6 @@ _MEMORY = {"xlsx": 256 << 20, "parquet": 384 << 20, "arrow": 384 << 20}
 _MEMORY_PER_BYTE = 16
 _SECONDS = 30
 _BYTES_PER_SECOND = 1 << 19
-
-
-@dataclass(frozen=True)
-class Order:
-    """What to read.
-
-    Attributes:
-        kind: ``xlsx``, ``parquet`` or ``arrow``.
-        path: the file.
-        label: what messages call it.
-        sheet: of a workbook, when one was asked for.
-    """
-
-    kind: str
-    path: str
-    label: str
-    sheet: str | None = None
 
 
 @dataclass(frozen=True)
@@ -61,27 +45,6 @@ class Lines:
     columns: tuple[str, ...]
     rows: int
     notes: tuple[Fact, ...] = ()
-
-
-class LineWriter:
-    """Writes records as lines, within a budget.
-
-    Args:
-        file: where they go.
-        budget: what bounds them.
-    """
-
-    def __init__(self, file: IO[bytes], budget: Budget) -> None:
-        self._file = file
-        self._budget = budget
-
-    def write(self, data: bytes) -> int:
-        """Write bytes; there may be many lines in them."""
-        self._budget.spend(len(data))
-        try:
-            return self._file.write(data)
-        except OSError as error:
-            raise no_room(Path(self._file.name), error) from error
 
 
 Reader = Callable[[Order, LineWriter], Mapping[str, Any]]

@@ -17,10 +17,11 @@ from tunewright.data.archives import Room, unpack_gzip, unpack_zip
 from tunewright.data.columns import NAMES, plain
 from tunewright.data.documents import document_source
 from tunewright.data.inputs import Input, Skipped, display_names, find_files, printable
-from tunewright.data.isolated import Order, read_apart
+from tunewright.data.isolated import read_apart
 from tunewright.data.json_files import begins_like_json, json_lines, json_source
 from tunewright.data.labels import Fact
 from tunewright.data.limits import EmptyFileError
+from tunewright.data.lines import Order
 from tunewright.data.records import Record, Unusable
 from tunewright.data.tables import has_known_header, table_source
 from tunewright.data.text import TextFile, open_text

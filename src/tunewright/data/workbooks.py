@@ -12,9 +12,9 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Shee
 
 from tunewright.core.errors import DataError
 from tunewright.data.headers import column_names
-from tunewright.data.isolated import LineWriter, Order
 from tunewright.data.labels import Fact
 from tunewright.data.limits import EmptyFileError
+from tunewright.data.lines import LineWriter, Order
 
 _HEADER_ROWS = 20  # a title may stand above the header
 _Row = tuple[int, list[Any]]

@@ -13,7 +13,7 @@ from tunewright.deployment.replies import RequestError
 from tunewright.deployment.rows import Post, Row
 from tunewright.model.kv_blocks import BLOCK, Blocks, Extent
 from tunewright.model.kv_cache import KvCache, Part
-from tunewright.model.kv_pass import Pass
+from tunewright.model.kv_pass import Forward, Pass
 from tunewright.model.kv_windows import Windows
 
 # Reading prompts holds up the answers that are under way, so a pass reads about so much.
@@ -28,11 +28,13 @@ class Memory:
     """The cache that all groups of a base share.
 
     Attributes:
+        forward: reads a pass.
         roots: by adapter, what its keys and values are known under; the bare base's is empty.
     """
 
     cache: KvCache
     blocks: Blocks
+    forward: Forward
     roots: dict[str | None, bytes] = field(default_factory=lambda: {None: b""})
 
 
@@ -176,7 +178,7 @@ class RowGroup:
     def _pass(self, planned: Sequence[tuple[_Held, Part]], post: Post) -> None:
         plan = Pass(self._memory.cache, self._windows, [part for _, part in planned])
         self._activate([planned[part][0].row.job.adapter for part in plan.owners])
-        logits = self._memory.cache.read(plan)
+        logits = self._memory.forward(plan)
         if any(held.row.echoes for held, _ in planned):
             logits = self._echo(planned, logits, post)
         ready: list[Row] = []

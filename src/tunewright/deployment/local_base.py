@@ -24,6 +24,7 @@ from tunewright.model.choices import Choices
 from tunewright.model.embedding import mean_states
 from tunewright.model.kv_blocks import BLOCK, Blocks
 from tunewright.model.kv_cache import KvCache, bytes_per_token
+from tunewright.model.kv_pass import plain_forward
 from tunewright.model.lean_decoder import LeanDecoder
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.mixed_lora import Mixture
@@ -72,8 +73,9 @@ class LocalBase:
             pack_linears(model, pack, lean.joints if lean else ())
         tokens = kv_tokens or _roomy(model)
         blocks = max(2, tokens // BLOCK)
-        cache = KvCache(model, blocks, lean.read if lean else None)
-        self._memory = Memory(cache, Blocks(blocks))
+        cache = KvCache(model.device, blocks)
+        forward = lean.read if lean else plain_forward(model)
+        self._memory = Memory(cache, Blocks(blocks), forward)
         self.context_length = min(renderer.context_length, blocks * BLOCK)
         self.vocabulary_size = int(model.get_output_embeddings().weight.shape[0])
         self.ends = renderer.eos_ids

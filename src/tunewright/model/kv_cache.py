@@ -1,4 +1,4 @@
-"""Keys and values in blocks: where they are kept, and how a model is run over them.
+"""Keys and values in blocks: where they are kept.
 
 The memory is taken once, when the first token comes by, and never moved. One forward pass may
 hold rows that grow by one token beside stretches of prompts. All of its keys and values are
@@ -7,9 +7,9 @@ written before any is read, so that a row can share blocks with another row of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,8 +18,6 @@ from tunewright.model.kv_blocks import BLOCK, Extent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from tunewright.model.kv_pass import Pass
 
 _CLEANED_AT_ONCE = 64
 
@@ -50,53 +48,22 @@ class KvCache:
     """Keys and values of every layer.
 
     Args:
-        model: a loaded base with our attention.
+        device: where it lies.
         blocks: how many blocks of ``BLOCK`` tokens there are.
-        forward: a leaner forward pass than the model's own, where there is one.
 
     Attributes:
+        device, blocks: as given.
         spare: tokens that rows which grow together may be laid out for once more, see
             ``kv_windows``: as many as the cache itself holds.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        blocks: int,
-        forward: Callable[[Pass], Tensor] | None = None,
-    ) -> None:
-        self._model = model
-        self._forward = forward
+    def __init__(self, device: torch.device, blocks: int) -> None:
+        self.device = device
         self.blocks = blocks
         self.spare = blocks * BLOCK
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
         self._clean: dict[int, int] = {}
         self._scratch: dict[tuple[int, int], Tensor] = {}
-
-    @torch.inference_mode()
-    def read(self, plan: Pass) -> Tensor:
-        """One forward pass.
-
-        Returns:
-            Logits (wanted, vocab) of each part's wanted tokens, part by part, in the model's type.
-        """
-        if self._forward is not None:
-            return self._forward(plan)
-        output = self._model(
-            input_ids=plan.ids,
-            position_ids=plan.positions,
-            # Any four-dimensional mask keeps the model from making one; the pass brings its own.
-            attention_mask=plan.no_mask,
-            logits_to_keep=plan.wanted,
-            use_cache=False,
-            kv_pass=plan,
-        )
-        return cast(Tensor, output.logits[0])
-
-    @property
-    def device(self) -> torch.device:
-        """Where it lies."""
-        return cast(torch.device, self._model.device)
 
     def write(self, layer: int, rows: Tensor, states: Sequence[Tensor], last: int) -> None:
         """Keep new keys and values.

@@ -1,9 +1,9 @@
-"""One forward pass over cached rows: what is read, and what each token attends to."""
+"""One forward pass over cached rows: what is read, what each token attends to, and the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from tunewright.model.kv_blocks import BLOCK
 from tunewright.model.kv_cache import KvCache, Part
 from tunewright.model.kv_windows import Look, Windows
 from tunewright.model.tuners.prefix_slots import prefix_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class Pass:
@@ -112,6 +115,29 @@ class Pass:
             head = torch.arange(heads, device=self._kept.device)[:, None]
             self._places[heads] = ((block * heads + head) * BLOCK + offset).flatten()
         return self._places[heads]
+
+
+Forward = Callable[[Pass], Tensor]
+"""Runs a model over a pass → logits (wanted, vocab), part by part, in the model's type."""
+
+
+def plain_forward(model: PreTrainedModel) -> Forward:
+    """The model's own forward pass; it must have been loaded with our attention."""
+
+    def forward(plan: Pass) -> Tensor:
+        output = model(
+            input_ids=plan.ids,
+            position_ids=plan.positions,
+            # Any four-dimensional mask keeps the model from making one; the pass brings its own.
+            attention_mask=plan.no_mask,
+            logits_to_keep=plan.wanted,
+            use_cache=False,
+            kv_pass=plan,
+        )
+        logits: Tensor = output.logits[0]
+        return logits
+
+    return forward
 
 
 class _Document:

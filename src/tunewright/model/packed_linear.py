@@ -7,16 +7,13 @@ decoding step that takes a good part of the time; done once, it costs the weight
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tunewright.model.tuners.slots import replace_module
-
-if TYPE_CHECKING:
-    from tunewright.model.joint_linear import Joint
 
 _TYPES = (torch.float32, torch.bfloat16)
 _ROWS = 32
@@ -63,14 +60,21 @@ class PackedLinear(nn.Linear):
         return self._product(x)
 
 
+class Group(Protocol):
+    """Layers that are packed together."""
+
+    def pack(self) -> list[nn.Linear]:
+        """Pack them; returns those that need no packed copy of their own."""
+
+
 @torch.inference_mode()
-def pack_linears(model: nn.Module, memory: int, joints: Sequence[Joint] = ()) -> int:
+def pack_linears(model: nn.Module, memory: int, groups: Sequence[Group] = ()) -> int:
     """Pack a frozen model's linear layers, where that is possible and the copies fit.
 
     Args:
         model: adapters may hang on it, or come later.
         memory: bytes that the copies may take.
-        joints: layers that are to be packed together.
+        groups: layers that are to be packed together.
 
     Returns:
         How many layers were packed.
@@ -79,7 +83,7 @@ def pack_linears(model: nn.Module, memory: int, joints: Sequence[Joint] = ()) ->
     plain = {path: m for path, m in model.named_modules() if type(m) is nn.Linear}
     if sum(layer.weight.nbytes for layer in plain.values()) > memory or not _works(plain.values()):
         return 0
-    together = {layer for joint in joints for layer in joint.pack()}
+    together = {layer for group in groups for layer in group.pack()}
     for path, layer in plain.items():
         if layer not in together:
             replace_module(model, path, PackedLinear(layer))

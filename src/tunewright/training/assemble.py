@@ -31,7 +31,7 @@ from tunewright.training.choice import Choice
 from tunewright.training.drawing import Drawing
 from tunewright.training.drift import config_digest
 from tunewright.training.estimates import Estimate
-from tunewright.training.loop import Job
+from tunewright.training.job import Job
 from tunewright.training.machine import Machine, this_machine
 from tunewright.training.methods import Method, method_of
 from tunewright.training.methods.base import Extension

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tunewright.core.errors import TrainingError
 from tunewright.training.batches import Unit
 from tunewright.training.checkpoints import TrainState
+from tunewright.training.job import Job
 from tunewright.training.memory import give_back
 from tunewright.training.methods.base import Tally
 from tunewright.training.parts import Gathered, TooLarge, gather, parts_of, tell
 from tunewright.training.texts import both
-
-if TYPE_CHECKING:
-    from tunewright.training.loop import Job
 
 _NAMED = 10  # rows in a message
 

@@ -23,7 +23,8 @@ from tunewright.config.training import TrainConfig
 from tunewright.core.errors import Interrupted, TrainingError
 from tunewright.core.events import Event, Listener
 from tunewright.core.files import write_json_atomic
-from tunewright.training.loop import Job, Loop
+from tunewright.training.job import Job
+from tunewright.training.loop import Loop
 from tunewright.training.memory import out_of_memory
 from tunewright.training.plan import Plan
 from tunewright.training.supervision import Supervision

@@ -14,7 +14,7 @@ import torch
 
 from tunewright.core.events import Event
 from tunewright.training.batches import Unit, collate, pack
-from tunewright.training.loop import Job
+from tunewright.training.job import Job
 from tunewright.training.losses import document_sums, token_log_probs
 
 

@@ -28,7 +28,8 @@ from tunewright.grading.results import Scorer
 from tunewright.training.batches import Example, Unit, collate, pack
 from tunewright.training.checkpoints import Checkpoint, TrainState
 from tunewright.training.drawing import Drawing
-from tunewright.training.loop import Job, Loop
+from tunewright.training.job import Job
+from tunewright.training.loop import Loop
 from tunewright.training.methods.base import Outcome, Tally
 from tunewright.training.methods.policy import (
     PolicyMethod,

@@ -23,7 +23,7 @@ from tunewright.training.watching import Watchers, kept_events
 
 if TYPE_CHECKING:
     from tunewright.training.checkpoints import Checkpoint, Search
-    from tunewright.training.loop import Job
+    from tunewright.training.job import Job
     from tunewright.training.stopping import StopRequest
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     # Loads torch; the stage does so inside its functions, so that the seconds to the first step
     # include it and the command line's help does not.
     from tunewright.training.checkpoints import Checkpoint, TrainState
-    from tunewright.training.loop import Job
+    from tunewright.training.job import Job
     from tunewright.training.rate_search import RateSearch
     from tunewright.training.supervision import Supervision
 
