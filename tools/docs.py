@@ -21,7 +21,7 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.config.export import ExportConfig, ServedConfig
 from tunewright.config.generation import ParaphrasesConfig, QuestionsConfig, TextsConfig
 from tunewright.config.judging import BlindConfig
-from tunewright.config.serving import GenerationConfig, KeyConfig, ServeConfig
+from tunewright.config.serving import GenerationConfig, KeyConfig, KeyModelsConfig, ServeConfig
 from tunewright.config.training import TrainConfig
 from tunewright.data.checks.table import CHECKS
 from tunewright.model.families import FAMILIES, Family
@@ -55,6 +55,7 @@ COMMANDS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("serve", ServeConfig),
     ("deploy", DeployConfig),
     ("keys create", KeyConfig),
+    ("keys change", KeyModelsConfig),
 )
 OPENING = """# Options
 

@@ -62,3 +62,24 @@ def test_wrong_input_makes_nothing(
     assert (code, out) == (2, "")
     assert message in err
     assert not home.exists()
+
+
+def test_what_a_key_may_ask_is_shown_and_changed(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    _, _, told = run(capsys, home, "create", "crm", "--models", "clerk, ft:nano:law:*")
+    assert "may ask clerk, ft:nano:law:*" in told
+    code, out, told = run(capsys, home, "change", "crm", "--models", "*", "--json")
+    assert (code, json.loads(out)["models"]) == (0, ["*"])
+    assert "may ask every model" in told
+    for arguments, message in (
+        (["change", "crm"], "nothing is to change"),
+        (["change", "crm", "--models", "a*b"], "at the end only"),
+        (["change", "crm", "--models", "a,,b"], "is no name"),
+        (["change", "none", "--models", "a"], "no key 'none'"),
+    ):
+        code, out, err = run(capsys, home, *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
+    _, out, _ = run(capsys, home, "show", "crm", "--json")
+    assert json.loads(out)["models"] == ["*"]

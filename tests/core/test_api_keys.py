@@ -18,6 +18,7 @@ from tunewright.core.api_keys import (
 )
 from tunewright.core.durations import parse_duration
 from tunewright.core.errors import InputError, NotFoundError
+from tunewright.core.scopes import names_one_of
 from tunewright.core.store import Store
 
 
@@ -91,3 +92,17 @@ def test_lengths_of_time(text: str, seconds: int) -> None:
 def test_what_is_no_length_of_time(text: str) -> None:
     with pytest.raises(ValueError, match="no length of time"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "fits", "fits_not"),
+    [(("*",), ["", "a", "ft:a"], []), (("ft:*",), ["ft:", "ft:a"], ["ft", "Ft:a", "a ft:"]),
+     (("a", "b*"), ["a", "b", "bc"], ["ab", "", "*"]), ((), [], ["", "a"])],
+)  # fmt: skip
+def test_patterns_of_models(
+    patterns: tuple[str, ...], fits: list[str], fits_not: list[str]
+) -> None:
+    assert all(names_one_of(patterns, name) for name in fits)
+    assert not any(names_one_of(patterns, name) for name in fits_not)
+    if fits and fits_not:
+        assert names_one_of(patterns, fits_not[0], fits[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from fastapi import Header, Request
@@ -15,7 +15,8 @@ from tunewright.api.metering import meter_of
 from tunewright.api.scopes import opens, scope_of
 from tunewright.core.api_keys import state_of
 from tunewright.core.records import ApiKey
-from tunewright.core.scopes import DEFAULT_PROJECT, SCOPES
+from tunewright.core.scopes import ANY_MODEL, DEFAULT_PROJECT, SCOPES
+from tunewright.deployment.audience import Audience
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
 
@@ -32,12 +33,19 @@ class Caller:
         key: id of the API key; None where no keys are asked for.
         scopes: what the key opens.
         limits: the key's own, by the names of ``LimitsConfig``.
+        models: what it may ask, see ``Audience``.
     """
 
     project: str = DEFAULT_PROJECT
     key: str | None = None
     scopes: frozenset[str] = frozenset(SCOPES)
     limits: Mapping[str, int] = field(default_factory=dict)
+    models: tuple[str, ...] = (ANY_MODEL,)
+
+    @property
+    def audience(self) -> Audience:
+        """What is there for the caller."""
+        return Audience(self.project, self.models)
 
 
 class Access:
@@ -81,10 +89,20 @@ class Access:
             raise _unknown(f"this API key is {state}")
         return _caller(key)
 
+    async def holder(self, key: str, project: str) -> Caller:
+        """Whose key has this id: for what is asked in its name later, whatever its state then.
+
+        Args:
+            project: whose all that is asked is; it is the key's own, or was.
+        """
+        found = await self._ring.by_id(key) if key else None
+        caller = Caller(key=key or None) if found is None else _caller(found)
+        return replace(caller, project=project)
+
 
 def _caller(key: ApiKey) -> Caller:
     project = key.project or DEFAULT_PROJECT
-    return Caller(project, key.id, frozenset(key.scopes), key.limits)
+    return Caller(project, key.id, frozenset(key.scopes), key.limits, key.models)
 
 
 def _unknown(message: str) -> RequestError:

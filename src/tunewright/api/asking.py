@@ -20,6 +20,7 @@ from tunewright.deployment.text_protocol import CompletionRequest, EmbeddingRequ
 from tunewright.jobs.asking import Question, Reply
 
 if TYPE_CHECKING:
+    from tunewright.api.access import Access
     from tunewright.api.books import Books
 
 ENDPOINTS: dict[str, type[Body]] = {
@@ -37,16 +38,19 @@ class ServerAsker:
     Args:
         store, config: of the server.
         routes: to deployments and models.
-        books: of the server.
+        access, books: of the server.
     """
 
-    def __init__(self, store: Store, config: ServeConfig, routes: Routes, books: Books) -> None:
+    def __init__(
+        self, store: Store, config: ServeConfig, routes: Routes, access: Access, books: Books
+    ) -> None:
         self._store, self._config = store, config
-        self._routes, self._books = routes, books
+        self._routes, self._access, self._books = routes, access, books
 
-    async def find(self, model: str, project: str) -> None:
+    async def find(self, model: str, project: str, api_key: str) -> None:
         """As declared by ``Asker``."""
-        await self._routes.find(model, project)
+        caller = await self._access.holder(api_key, project)
+        await self._routes.find(model, caller.audience)
 
     async def ask(self, question: Question) -> Reply:
         """As declared by ``Asker``."""
@@ -72,7 +76,8 @@ class ServerAsker:
         keeper = None
         if isinstance(asked, ChatRequest):
             keeper = keeping(self._store, self._config, question.project, asked, question.body)
-        route = await self._routes.find(asked.model, question.project)
+        caller = await self._access.holder(question.api_key, question.project)
+        route = await self._routes.find(asked.model, caller.audience)
         meter.model = route.name
         reply = await route.complete(asked)
         body = reply.body

@@ -78,7 +78,7 @@ async def create_run(
     of = await asyncio.to_thread(eval_of, store, eval_id, caller)
     run = _new(store, of, caller, asked)
     if run.model is not None:
-        await asker.find(run.model, caller.project)
+        await asker.find(run.model, caller.project, caller.key or "")
         _check_request(run)
     attempt = attempts.at(asked.model_dump())
     run = await asyncio.to_thread(_add, store, config, run, of, asked, attempt)

@@ -68,7 +68,7 @@ async def _check(asked: CreateEvalRequest, asker: AskerOf, caller: Caller) -> No
             raise RequestError(400, f"two criteria are called {criterion.name!r}", param=param)
         names.add(criterion.name)
         if criterion.judge is not None:
-            await asker.find(criterion.judge, caller.project)
+            await asker.find(criterion.judge, caller.project, caller.key or "")
     if asked.data_source_config.type == "custom":
         try:
             item_validator(asked.data_source_config.item_schema)

@@ -49,7 +49,7 @@ async def create_job(
     """At once; what is wrong with its files fails it later, as with OpenAI."""
     asked = await parse_body(request, CreateJobRequest)
     recipe, checks = recipe_of(asked, config.device), checks_of(asked)
-    target = await gateway.find(asked.model, caller.project)
+    target = await gateway.find(asked.model, caller.audience)
     seed = asked.seed if asked.seed is not None else secrets.randbelow(2**31)
     job = FineTuningJob(
         id=store.new_id(FineTuningJob),

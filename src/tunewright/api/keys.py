@@ -33,11 +33,16 @@ def bearer(authorization: str | None) -> bytes | None:
 
 
 class FileKeys:
-    """Keys of a file, held as SHA-256 digests only."""
+    """Keys of a file, held as SHA-256 digests only.
+
+    Attributes:
+        by_id: the keys by their ids.
+    """
 
     def __init__(self, keys: Iterable[str]) -> None:
         digests = [digest_of(key.encode()) for key in keys]
         self._keys = {digest: _of_file(digest) for digest in digests}
+        self.by_id = {key.id: key for key in self._keys.values()}
 
     def find(self, secret: bytes) -> ApiKey | None:
         """The key with this secret; the time taken does not tell how much of it is right."""
@@ -123,6 +128,11 @@ class KeyRing:
             while len(self._cached) > _MOST_CACHED:
                 self._cached.popitem(last=False)
         return key
+
+    async def by_id(self, key: str) -> ApiKey | None:
+        """The key of this id as it is now, whatever its state."""
+        of_file = self._file_keys.by_id.get(key) if self._file_keys else None
+        return of_file or await asyncio.to_thread(self._store.by_id, ApiKey, key)
 
     async def exist(self) -> bool:
         """Whether any key was ever made."""

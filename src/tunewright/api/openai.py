@@ -62,8 +62,8 @@ async def list_models(
     gateway: GatewayOf, deployments: DeploymentsOf, caller: CallerOf
 ) -> dict[str, Any]:
     """Deployments and tuned models, newest first, then bases."""
-    models = {live.name: _deployed(live) for live in deployments.all(caller.project)}
-    for target in await gateway.targets(caller.project):
+    models = {live.name: _deployed(live) for live in deployments.all(caller.audience)}
+    for target in await gateway.targets(caller.audience):
         models.setdefault(target.name, _model(target))
     return {"object": "list", "data": list(models.values())}
 
@@ -73,10 +73,10 @@ async def retrieve_model(
     model: str, gateway: GatewayOf, deployments: DeploymentsOf, caller: CallerOf
 ) -> dict[str, Any]:
     """By public name or by id; names may hold slashes. A deployment's tells whether it is on."""
-    live = deployments.get(model, caller.project)
+    live = deployments.get(model, caller.audience)
     if live is not None:
         return _deployed(live)
-    return _model(await gateway.find(model, caller.project))
+    return _model(await gateway.find(model, caller.audience))
 
 
 @router.post(
@@ -187,7 +187,7 @@ class _Asked:
         """Who is to answer; what is not there goes by one name in the books."""
         self.meter.model = UNKNOWN
         state = self.request.app.state
-        route = await Routes(self.gateway, state.deployments).find(name, self.caller.project)
+        route = await Routes(self.gateway, state.deployments).find(name, self.caller.audience)
         self.meter.model = route.name
         if route.live is not None:
             limits: DeploymentLimits = state.deployment_limits

@@ -104,7 +104,9 @@ def _of(store: Store, name: str, caller: Caller) -> list[CheckpointPermission]:
 def _model_of(store: Store, name: str, caller: Caller) -> Model:
     """A tuned model by its name or id, that is nobody else's."""
     for model in store.list(Model):
-        if name in (model.name, model.id) and model.project in (None, caller.project):
+        names = (model.name, model.id)
+        mine = model.project in (None, caller.project)
+        if name in names and mine and caller.audience.may_ask(*names):
             return model
     raise RequestError(
         404,

@@ -10,12 +10,23 @@ from rich.console import Console
 from rich.table import Table
 
 from tunewright.cli.options import Common, common_options, config_options
-from tunewright.config.serving import KeyConfig, LimitsConfig
-from tunewright.core.api_keys import issue_key, keys_of, last_uses, revoke_key, state_of
+from tunewright.config.serving import KeyConfig, KeyModelsConfig, LimitsConfig
+from tunewright.core.api_keys import (
+    change_models,
+    issue_key,
+    keys_of,
+    last_uses,
+    revoke_key,
+    state_of,
+)
 from tunewright.core.durations import parse_duration
+from tunewright.core.errors import ConfigError
 from tunewright.core.records import ApiKey
+from tunewright.core.scopes import ANY_MODEL
 
-keys = click.Group("keys", help="Create, list, show or revoke API keys of `tunewright serve`.")
+keys = click.Group(
+    "keys", help="Create, list, show, change or revoke API keys of `tunewright serve`."
+)
 
 
 @keys.command("create", epilog="Example: tunewright keys create crm --project sales --expires 90d")
@@ -36,10 +47,12 @@ def create(common: Common, name: str, values: dict[str, Any]) -> None:
         project=config.project,
         scopes=config.scopes,
         limits={field: limit for field, limit in limits.items() if limit is not None},
+        models=config.models,
         seconds=None if config.expires is None else parse_duration(config.expires),
     )
     click.echo(
-        f"Key {key.id} for project {key.project}: {', '.join(key.scopes)}; {_until(key)}."
+        f"Key {key.id} for project {key.project}: {', '.join(key.scopes)}; may ask"
+        f" {_asked(key)}; {_until(key)}."
         " It is shown only now:",
         err=True,
     )
@@ -54,14 +67,18 @@ def list_keys(common: Common) -> None:
     """All keys, newest first; their secrets are known to nobody here."""
     store = common.store()
     used, found = last_uses(store), keys_of(store)
-    table = Table("name", "id and begin", "project", "scopes", "limits", "state", "last used")
+    head = ("name", "id and begin", "project", "scopes", "models", "limits", "state", "last used")
+    table = Table(*head)
+    for column in table.columns:
+        column.overflow = "fold"
     table.columns[1].no_wrap = True
     for key in found:
         limits = "\n".join(
             f"{name.replace('_', ' ')}: {limit}" for name, limit in key.limits.items()
         )
         table.add_row(
-            *(key.name, f"{key.id}\n{key.shown}…", key.project, "\n".join(key.scopes), limits),
+            *(key.name, f"{key.id}\n{key.shown}…", key.project, "\n".join(key.scopes)),
+            *("\n".join(key.models), limits),
             *(state_of(key, time.time()), _date(used.get(key.id))),
         )
     console = Console(stderr=True, emoji=False)
@@ -81,6 +98,24 @@ def show(common: Common, reference: str) -> None:
     common.finish(facts)
 
 
+@keys.command("change", epilog="Example: tunewright keys change crm --models clerk,ft:nano:*")
+@click.argument("reference")
+@config_options(KeyModelsConfig)
+@common_options
+def change(common: Common, reference: str, values: dict[str, Any]) -> None:
+    """Let a key, by id or name, ask other models; a running server knows within a second.
+
+    Nothing else of a key can be changed: make another, and revoke this one.
+    """
+    if not values:
+        raise ConfigError("nothing is to change", "Name what it may ask: --models a,b or '*'")
+    config = KeyModelsConfig.build(values)
+    store = common.store()
+    key = change_models(store, reference, config.models)
+    click.echo(f"Key {key.id} ({key.name}) may ask {_asked(key)}.", err=True)
+    common.finish(_facts(key, last_uses(store)))
+
+
 @keys.command("revoke")
 @click.argument("reference")
 @common_options
@@ -95,6 +130,10 @@ def revoke(common: Common, reference: str) -> None:
 def _facts(key: ApiKey, used: dict[str, float]) -> dict[str, Any]:
     values: dict[str, Any] = key.model_dump(mode="json")
     return {**values, "state": state_of(key, time.time()), "last_used": used.get(key.id)}
+
+
+def _asked(key: ApiKey) -> str:
+    return "every model" if ANY_MODEL in key.models else ", ".join(key.models)
 
 
 def _until(key: ApiKey) -> str:

@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluations": ("records", "List, show or delete evaluations."),
     "deploy": ("deploy", "A model under a public name, with fallbacks, limits and a canary."),
     "deployments": ("deploy", "List, show, switch, promote, roll back or delete deployments."),
-    "keys": ("keys", "Create, list, show or revoke API keys of the server."),
+    "keys": ("keys", "Create, list, show, change or revoke API keys of the server."),
     "usage": ("usage", "Who asked the server for how much."),
     "doctor": ("doctor", "What this machine can do and what is missing."),
 }

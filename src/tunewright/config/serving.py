@@ -9,10 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from tunewright.config.base import StageConfig
 from tunewright.config.jobs import BatchesConfig, JobsConfig
 from tunewright.core.durations import parse_duration
-from tunewright.core.scopes import CLIENT_SCOPES, DEFAULT_PROJECT, SCOPES
+from tunewright.core.scopes import ANY_MODEL, CLIENT_SCOPES, DEFAULT_PROJECT, SCOPES
 
 MOST_CHOICES = 1000
 """Choices that an answer can be held to."""
+_LONGEST_NAME = 512
 
 
 class GenerationConfig(StageConfig):
@@ -55,7 +56,26 @@ class LimitsConfig(StageConfig):
     """Requests at the same time."""
 
 
-class KeyConfig(LimitsConfig):
+class KeyModelsConfig(StageConfig):
+    """What an API key may ask."""
+
+    models: tuple[str, ...] = Field(
+        default=(ANY_MODEL,), min_length=1, max_length=256, json_schema_extra={"split": True}
+    )
+    """What it may ask: deployments, models, bases, as in clerk,ft:nano:*; * alone is everything."""
+
+    @field_validator("models")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not 0 < len(pattern) <= _LONGEST_NAME or not pattern.isprintable():
+                raise ValueError(f"{pattern[:64]!r} is no name of 1 to {_LONGEST_NAME} characters")
+            if ANY_MODEL in pattern[:-1]:
+                raise ValueError(f"{pattern!r}: a * may stand at the end only")
+        return tuple(dict.fromkeys(value))
+
+
+class KeyConfig(KeyModelsConfig, LimitsConfig):
     """A new API key; limits that it does not name are the server's."""
 
     name: str = Field(min_length=1, max_length=64)

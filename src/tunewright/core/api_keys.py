@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from tunewright.core.errors import InputError
 from tunewright.core.records import ApiKey
-from tunewright.core.scopes import CLIENT_SCOPES, DEFAULT_PROJECT
+from tunewright.core.scopes import ANY_MODEL, CLIENT_SCOPES, DEFAULT_PROJECT
 from tunewright.core.store import Store
 
 SECRET_BEGIN = "sk-tw-"  # noqa: S105 - how secrets begin, not one of them
@@ -42,9 +42,10 @@ def issue_key(
     project: str = DEFAULT_PROJECT,
     scopes: tuple[str, ...] = CLIENT_SCOPES,
     limits: Mapping[str, int] | None = None,
+    models: tuple[str, ...] = (ANY_MODEL,),
     seconds: int | None = None,
 ) -> Issued:
-    """A new key that holds for ``seconds``, or for ever.
+    """A new key that holds for ``seconds``, or for ever, and may ask ``models``.
 
     Raises:
         InputError: when a key of that name holds already.
@@ -59,6 +60,7 @@ def issue_key(
         shown=secret[:_SHOWN],
         scopes=scopes,
         limits=dict(limits or {}),
+        models=models,
         expires=None if seconds is None else now + seconds,
     )
     with store.transaction() as connection:
@@ -120,6 +122,15 @@ def revoke_key(store: Store, reference: str) -> ApiKey:
             key = key.model_copy(update={"revoked": time.time()})
             store.update(key)
     return key
+
+
+def change_models(store: Store, reference: str, models: tuple[str, ...]) -> ApiKey:
+    """Let a key, by its id or name, ask other models; a server that runs knows within a second.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return store.change(ApiKey, store.get(ApiKey, reference).id, models=models)
 
 
 def state_of(key: ApiKey, now: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.core.messages import RowKind
+from tunewright.core.scopes import ANY_MODEL
 
 
 class Record(BaseModel):
@@ -265,6 +266,8 @@ class ApiKey(Record):
     """What it opens, see ``core.api_keys.SCOPES``."""
     limits: dict[str, int]
     """Its own limits by the names of ``LimitsConfig``; the server's hold for the rest."""
+    models: tuple[str, ...] = (ANY_MODEL,)
+    """Which it may ask, as ``core.scopes.names_one_of`` understands them."""
     expires: float | None = None
     revoked: float | None = None
     """Unix time since when it opens nothing, or None."""

@@ -11,6 +11,7 @@ from tunewright.config.serving import ServeConfig
 from tunewright.core.errors import NotFoundError
 from tunewright.core.records import CheckpointPermission, Model
 from tunewright.core.store import Store
+from tunewright.deployment.audience import EVERYBODY, Audience
 from tunewright.deployment.replies import RequestError
 from tunewright.model.references import foundation_name
 from tunewright.model.tuners.files import head_file, replaces_weights
@@ -48,30 +49,34 @@ class Target:
         return int(self.model.created) if self.model else 0
 
 
-def _models(store: Store, project: str | None) -> list[Model]:
+def _models(store: Store, audience: Audience) -> list[Model]:
     """Tuned models that a project sees: its own, what it was given leave to use, and those made
     on the command line, which are everyone's; all of them where no project is named."""
-    return _seen(store, store.list(Model), project)
+    return _seen(store, store.list(Model), audience)
 
 
-def _seen(store: Store, models: Sequence[Model], project: str | None) -> list[Model]:
-    if project is None or all(model.project in (None, project) for model in models):
+def _seen(store: Store, models: Sequence[Model], audience: Audience) -> list[Model]:
+    if all(audience.among(model.project) for model in models):
         return list(models)
-    lent = {p.checkpoint for p in store.list(CheckpointPermission) if p.grantee == project}
-    return [m for m in models if m.project in (None, project) or m.name in lent]
+    lent = {p.checkpoint for p in store.list(CheckpointPermission) if p.grantee == audience.project}
+    return [m for m in models if audience.among(m.project) or m.name in lent]
 
 
-def served_targets(store: Store, config: ServeConfig, project: str | None = None) -> list[Target]:
-    """Tuned models that answer, newest first, then bases; those that a project sees.
+def served_targets(
+    store: Store, config: ServeConfig, audience: Audience = EVERYBODY
+) -> list[Target]:
+    """Tuned models that answer, newest first, then bases; those that are there for an audience.
 
     A name that is taken twice means the first.
     """
-    models = _models(store, project)
+    models = _models(store, audience)
     targets: dict[str, Target] = {}
-    for model in (model for model in models if not _scores(store, model)):
-        targets.setdefault(model.name, _tuned(store, model))
+    for model in models:
+        if audience.may_ask(model.name, model.id) and not _scores(store, model):
+            targets.setdefault(model.name, _tuned(store, model))
     for target in _untuned(config, lambda: models):
-        targets.setdefault(target.name, target)
+        if audience.may_ask(target.name):
+            targets.setdefault(target.name, target)
     return [_placed(target, config) for target in targets.values()]
 
 
@@ -153,19 +158,25 @@ def _upstream_target(config: ServeConfig, reference: str) -> Target:
     return Target(name, f"{UPSTREAM}{server}/{name}", server, server=server, known_as=name)
 
 
-def find_target(store: Store, config: ServeConfig, name: str, project: str | None = None) -> Target:
-    """What answers for a public name or a model's id, among what a project sees.
+def find_target(
+    store: Store, config: ServeConfig, name: str, audience: Audience = EVERYBODY
+) -> Target:
+    """What answers for a public name or a model's id, among what is there for an audience.
 
     Raises:
         RequestError: 404, with the nearest names; 400 for a reward model.
     """
     # Every request comes by here: what it does not ask for is not looked at.
-    named = _seen(store, store.named(Model, name), project)
+    named = [
+        model
+        for model in _seen(store, store.named(Model, name), audience)
+        if audience.may_ask(model.name, model.id)
+    ]
     for model in named:
         if not _scores(store, model):
             return _placed(_tuned(store, model), config)
-    for target in _untuned(config, lambda: _models(store, project)):
-        if name == target.name:
+    for target in _untuned(config, lambda: _models(store, audience)):
+        if name == target.name and audience.may_ask(name):
             return _placed(target, config)
     if named:
         raise RequestError(
@@ -174,12 +185,19 @@ def find_target(store: Store, config: ServeConfig, name: str, project: str | Non
             param="model",
             code="model_not_supported",
         )
-    targets = served_targets(store, config, project)
-    known = [target.name for target in targets]
+    known = [target.name for target in served_targets(store, config, audience)]
+    raise not_found(name, known, audience)
+
+
+def not_found(name: str, known: Sequence[str], audience: Audience) -> RequestError:
+    """The 404 of a name that is none, or none for this audience: nobody learns which.
+
+    Args:
+        known: what is there for the audience.
+    """
+    what = f"no model {name[:128]!r} is served here"
+    if not audience.may_ask(name):
+        what = f"this API key may ask {', '.join(audience.models)}, and not {name[:128]!r}"
     close = difflib.get_close_matches(name[:128], known, n=3, cutoff=0.4) or known[:3]
-    raise RequestError(
-        404,
-        f"no model {name[:128]!r} is served here; there is {', '.join(map(repr, close))}",
-        param="model",
-        code="model_not_found",
-    )
+    there = f"; there is {', '.join(map(repr, close))}" if close else ""
+    return RequestError(404, what + there, param="model", code="model_not_found")

@@ -18,6 +18,7 @@ from tunewright.core.deployments import Signed, deployments_of, last_change, swi
 from tunewright.core.errors import ConfigError, NotFoundError, TunewrightError
 from tunewright.core.records import Deployment
 from tunewright.core.store import Store
+from tunewright.deployment.audience import EVERYBODY, Audience
 from tunewright.deployment.catalog import reference_target
 from tunewright.deployment.deploy import end_canary
 from tunewright.deployment.fallbacks import Step
@@ -55,14 +56,14 @@ class Deployments:
         self._watch: asyncio.Task[None] | None = None
         self._failing = False
 
-    def get(self, name: str, project: str | None = None) -> Live | None:
-        """The deployment of this name, if the project may ask it."""
+    def get(self, name: str, audience: Audience = EVERYBODY) -> Live | None:
+        """The deployment of this name, if it is there for the audience."""
         live = self._live.get(name)
-        return live if live is not None and live.seen_by(project) else None
+        return live if live is not None and live.seen_by(audience) else None
 
-    def all(self, project: str | None = None) -> Sequence[Live]:
-        """Those that a project may ask, newest first."""
-        return [live for live in self._live.values() if live.seen_by(project)]
+    def all(self, audience: Audience = EVERYBODY) -> Sequence[Live]:
+        """Those that an audience may ask, newest first."""
+        return [live for live in self._live.values() if live.seen_by(audience)]
 
     async def start(self) -> None:
         """Read the store, and look at it from now on."""

@@ -12,6 +12,7 @@ import orjson
 
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
+from tunewright.deployment.audience import EVERYBODY, Audience
 from tunewright.deployment.bodies import BASE_NAME, Body
 from tunewright.deployment.catalog import Target, find_target, public_base_name, served_targets
 from tunewright.deployment.channel import ChannelError, Response
@@ -33,17 +34,17 @@ class Gateway:
         self._config = config
         self._upstreams: dict[str, Upstream] = {}
 
-    async def targets(self, project: str | None = None) -> list[Target]:
-        """Everything that is served to a project."""
-        return await asyncio.to_thread(served_targets, self._store, self._config, project)
+    async def targets(self, audience: Audience = EVERYBODY) -> list[Target]:
+        """Everything that is served to an audience."""
+        return await asyncio.to_thread(served_targets, self._store, self._config, audience)
 
-    async def find(self, name: str, project: str | None = None) -> Target:
-        """What a public name stands for, for a project.
+    async def find(self, name: str, audience: Audience = EVERYBODY) -> Target:
+        """What a public name stands for, for an audience.
 
         Raises:
             RequestError: 404.
         """
-        return await asyncio.to_thread(find_target, self._store, self._config, name, project)
+        return await asyncio.to_thread(find_target, self._store, self._config, name, audience)
 
     async def complete(self, target: Target, request: Body) -> dict[str, Any]:
         """The whole reply of ``target``.

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from tunewright.config.deployment import DeployConfig
 from tunewright.core.records import Deployment
 from tunewright.deployment import fixed
+from tunewright.deployment.audience import Audience
 from tunewright.deployment.bodies import Body, GenerationBody
 from tunewright.deployment.canary import Trial, position
 from tunewright.deployment.fallbacks import (
@@ -155,9 +156,9 @@ class Live:
         """Everybody who may be asked."""
         return self.chain if self.canary is None else (self.canary, *self.chain)
 
-    def seen_by(self, project: str | None) -> bool:
-        """Whether a project may ask it."""
-        return project is None or self.config.project in (None, project)
+    def seen_by(self, audience: Audience) -> bool:
+        """Whether it is there for an audience."""
+        return audience.among(self.config.project) and audience.may_ask(self.name, self.record.id)
 
     def standing(self) -> dict[str, Any]:
         """How it fares: what cannot be served here, and how model and canary have done."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tunewright.deployment.audience import EVERYBODY, Audience
 from tunewright.deployment.bodies import Body
 from tunewright.deployment.catalog import Target
 from tunewright.deployment.deployments import Deployments
@@ -69,16 +70,16 @@ class Routes:
         self._gateway = gateway
         self._deployments = deployments
 
-    async def find(self, name: str, project: str | None = None) -> Route:
-        """The route of a name, for a project.
+    async def find(self, name: str, audience: Audience = EVERYBODY) -> Route:
+        """The route of a name, for an audience.
 
         Raises:
             RequestError: 404.
         """
-        live = self._deployments.get(name, project)
+        live = self._deployments.get(name, audience)
         if live is not None:
             return Route(live.name, live, self._gateway, None)
-        target = await self._gateway.find(name, project)
+        target = await self._gateway.find(name, audience)
         return Route(target.name, None, self._gateway, target)
 
 

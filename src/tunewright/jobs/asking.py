@@ -62,8 +62,8 @@ class Reply:
 class Asker(Protocol):
     """Asks models in the server's name."""
 
-    async def find(self, model: str, project: str) -> None:
-        """Make sure that a model is served to a project.
+    async def find(self, model: str, project: str, api_key: str) -> None:
+        """Make sure that a model is served to a project, and that its key may ask it.
 
         Raises:
             RequestError: 404.

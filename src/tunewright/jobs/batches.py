@@ -83,7 +83,7 @@ class BatchTask:
         checked = found[0]
         if not checked.errors and checked.model is not None:
             try:
-                await self._asker.find(checked.model, batch.project or "")
+                await self._asker.find(checked.model, batch.project or "", batch.api_key)
             except RequestError as error:
                 problem = BadLineError(error.code or "invalid_value", error.message, "body.model")
                 checked.errors.append(problem.told(None))
