@@ -38,9 +38,12 @@ def test_serving_answers_as_the_model_does(
     assert found["passed"]
     assert found["answers"] == {
         "asked": 4,
+        "prompt_ids_told": 4,
+        "same_prompt_ids": 4,
         "prompt_tokens_told": 4,
         "same_prompt_tokens": 4,
         "identical": 4,
+        "within_rounding": 0,
         "same_ending": 4,
     }
     assert found["scores"]["char_f1"]["delta"] == 0
@@ -50,7 +53,10 @@ def test_serving_answers_as_the_model_does(
     )
     assert code == 1
     assert "PARITY FAILED" in err
-    assert found["first_difference"]["expected"] != found["first_difference"]["found"]
+    different = found["first_difference"]
+    assert different["expected"] != different["found"]
+    assert different["where"] == "answer"
+    assert f"first at prompt {different['prompt']} at token {different['token']}: " in err
     code, found, err = run(capsys, "parity", tuned.id, *common, "--served-as", "nobody")
     assert code == 1
     assert "Traceback" not in err

@@ -106,8 +106,9 @@ def _parity_lines(parity: dict[str, Any]) -> list[str]:
 def parity(common: Common, model: str, values: dict[str, Any]) -> None:
     """Compare MODEL with an endpoint that serves it: vLLM, Ollama, llama-server, or our own.
 
-    Both are asked locked test prompts of the model's dataset, greedily. Numbers of prompt tokens
-    must be equal, and texts and endings as good as. The exit code is 1 when they are not.
+    Both are asked locked test prompts of the model's dataset, greedily. The prompts' token ids, or
+    their numbers where an endpoint tells no more, must be equal, and texts and endings but for
+    rounding. The exit code is 1 when they are not.
     """
     from tunewright.export.served import compare_served
 
@@ -118,8 +119,9 @@ def parity(common: Common, model: str, values: dict[str, Any]) -> None:
         verdict = "parity" if report["passed"] else "PARITY FAILED"
         for line in (
             f"{verdict} of {report['model']} and {report['endpoint']} on {report['prompts']}:",
-            f"  {answers['same_prompt_tokens']} of {answers['prompt_tokens_told']} prompts have as"
-            f" many tokens, {answers['identical']} of {answers['asked']} answers identical,"
+            f"  the model: {report['reference']}",
+            f"  {_prompts_line(answers)}, {answers['identical']} of {answers['asked']} answers"
+            f" identical ({answers['within_rounding']} more but for rounding),"
             f" {answers['same_ending']} end the same way",
             *(f"  {failure}" for failure in report["failures"]),
             *_difference(report.get("first_difference")),
@@ -133,7 +135,16 @@ def parity(common: Common, model: str, values: dict[str, Any]) -> None:
 def _difference(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return []
+    where = f" at token {found['token']}" if "token" in found else ""
+    where = " in its own tokens" if found.get("where") == "prompt" else where
     return [
-        f"  first at prompt {found['prompt']}: {inert(found['expected'], 80)!r} became"
+        f"  first at prompt {found['prompt']}{where}: {inert(found['expected'], 80)!r} became"
         f" {inert(found['found'], 80)!r}"
     ]
+
+
+def _prompts_line(answers: dict[str, Any]) -> str:
+    if answers["prompt_ids_told"]:
+        return f"{answers['same_prompt_ids']} of {answers['prompt_ids_told']} prompts are the same"
+    told = answers["prompt_tokens_told"]
+    return f"{answers['same_prompt_tokens']} of {told} prompts have as many tokens"

@@ -84,5 +84,7 @@ class ServedConfig(StageConfig):
     """Arithmetic of the tuned model here."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it is computed."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Most memory that it may take there, in GB; what is free when not given."""
     identical: float = Field(default=0.9, gt=0, le=1)
-    """Least share of answers that are the same text; rounding decides between near-equal tokens."""
+    """Least share of answers that are the same but for rounding between near-equal tokens."""

@@ -37,6 +37,12 @@ class Address:
         return self.url.copy_with(path=self.url.path.removesuffix(_PATH) + "/embeddings")
 
     @property
+    def tokenize(self) -> httpx.URL:
+        """Where vLLM and our own server turn a conversation into token ids."""
+        path = self.url.path.removesuffix(_PATH).removesuffix("/v1")
+        return self.url.copy_with(path=f"{path}/tokenize")
+
+    @property
     def exposed(self) -> bool:
         """Whether the key would cross a network in the clear."""
         return self.key is not None and self.url.scheme == "http" and not self.loopback

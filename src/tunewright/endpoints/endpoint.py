@@ -140,6 +140,18 @@ class Endpoint:
         url = self._address.embeddings
         return (await self._ask(url, lambda _: body, lambda data: _vectors(data, len(texts))))[1]
 
+    async def token_ids(self, messages: Messages) -> list[int] | None:
+        """The ids that a conversation becomes with its generation prompt, asked once.
+
+        None where the endpoint does not tell: OpenAI's API has no such route, vLLM's and ours do.
+        """
+        body = {"model": self._config.model, "messages": list(messages)}
+        try:
+            response = await self._post(self._address.tokenize, body)
+        except (httpx.RequestError, TimeoutError):
+            return None
+        return _ids(response.body) if response.status == 200 else None
+
     async def _ask(
         self,
         url: httpx.URL,
@@ -258,6 +270,16 @@ def _vectors(body: bytes, wanted: int) -> list[list[float]] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return vectors if len(vectors) == wanted and all(vectors) else None
+
+
+def _ids(body: bytes) -> list[int] | None:
+    """A reply's token ids, or None when it holds none."""
+    try:
+        found = json.loads(body)["tokens"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    told = isinstance(found, list) and all(type(token) is int for token in found)
+    return found if told else None
 
 
 def _count(usage: dict[str, Any], name: str) -> int | None:

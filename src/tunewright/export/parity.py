@@ -70,7 +70,7 @@ def compare(
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".logits-") as name:
         folder = Path(name)
         tuned = sides.tuned(sides.arithmetic)
-        asked = fitting(prompts, tuned)
+        asked = fitting(prompts, tuned.renderer)
         spoken = speak(tuned, asked.conversations, config.max_new_tokens)
         keep_logits(tuned, spoken, folder, _telling(listen, "tuned model"))
         del tuned

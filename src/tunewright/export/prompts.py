@@ -11,8 +11,8 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.messages import Conversation, conversation
 from tunewright.core.records import Dataset, Run
 from tunewright.core.store import Store
-from tunewright.model.generation import TextModel
 from tunewright.model.references import Resolved
+from tunewright.model.rendering import Renderer
 
 _PLAIN = (
     "你好，请介绍一下你自己。",
@@ -82,14 +82,14 @@ def choose_prompts(found: Resolved, config: ParityConfig, store: Store) -> Promp
     return Prompts(asked, plain, "general questions, since the model's dataset is not here")
 
 
-def fitting(prompts: Prompts, model: TextModel) -> Prompts:
+def fitting(prompts: Prompts, renderer: Renderer) -> Prompts:
     """Only prompts that leave room for an answer.
 
     Raises:
         ConfigError: none does.
     """
-    most = model.renderer.context_length
-    room = [len(model.renderer.prompt_ids(c.prompt())) < most for c in prompts.conversations]
+    most = renderer.context_length
+    room = [len(renderer.prompt_ids(c.prompt())) < most for c in prompts.conversations]
     return _only(prompts, room, f"leaves room for an answer in {most} tokens")
 
 

@@ -1,17 +1,17 @@
 """Parity end to end: does an endpoint that serves a model answer as the model does?
 
 Everything between a question and an answer is compared: the chat template and tokenizer of the
-server (by the number of prompt tokens that it counts), its weights (by the text), and what it
-stops at (by how the answer ends). So it is asked of any OpenAI-compatible server.
+server (by the prompt's token ids, or by their number where that is all it tells), its weights (by
+the text), and what it stops at (by how the answer ends). So it is asked of any OpenAI-compatible
+server.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import torch
 
 from tunewright.config.endpoint import EndpointConfig, SamplingConfig
 from tunewright.config.export import ParityConfig, ServedConfig
@@ -20,52 +20,92 @@ from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.messages import Conversation
 from tunewright.core.store import Store
 from tunewright.endpoints.address import Address, find_address
-from tunewright.endpoints.dialect import Dialect
+from tunewright.endpoints.dialect import Dialect, Messages
 from tunewright.endpoints.endpoint import Endpoint, NoAnswer, Reply
-from tunewright.export.formats import Arithmetic, checked_renderer, load_tuned
-from tunewright.export.observation import Spoken, speak
+from tunewright.export.formats import checked_renderer
+from tunewright.export.observation import Spoken
+from tunewright.export.parting import ROUNDING, Parting, find_parting
 from tunewright.export.prompts import choose_prompts, fitting, without_tools
+from tunewright.export.reference import Reference, refer
 from tunewright.export.scores import score_differences
-from tunewright.model.loading import pick_device
 from tunewright.model.references import resolve_responder
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+@dataclass(frozen=True)
+class _Served:
+    """One prompt's outcome.
+
+    Attributes:
+        expected, found: the answers.
+        same_ids: whether the prompt became the same token ids; None where that was not told.
+        same_count: whether it became as many; None as above.
+        parting: where the answers part; None where they do not, or nobody can tell.
+    """
+
+    expected: Spoken
+    found: Spoken
+    same_ids: bool | None
+    same_count: bool | None
+    parting: Parting | None
+
+    @property
+    def identical(self) -> bool:
+        """Whether the texts are the same."""
+        return self.expected.text.strip() == self.found.text.strip()
+
+    @property
+    def same_ending(self) -> bool:
+        """Whether both ended by themselves, or neither."""
+        return self.expected.finished == self.found.finished
+
+    @property
+    def rounded(self) -> bool:
+        """Whether they part between two tokens that are equally likely but for rounding."""
+        return self.parting is not None and self.parting.gap is not None
+
+    @property
+    def same_prompt(self) -> bool:
+        """Whether nothing is known against it."""
+        return self.same_ids is not False and self.same_count is not False
 
 
 def compare_served(config: ServedConfig, store: Store, listen: Listener = ignore) -> dict[str, Any]:
     """Ask the tuned model here and the endpoint there the same, greedily.
 
     Returns:
-        ``passed``, ``failures``, ``prompts``, ``answers`` (counts), ``scores``, and
-        ``first_difference`` where an answer differs.
+        ``passed``, ``failures``, ``prompts``, ``reference``, ``answers`` (counts), ``scores``, and
+        ``first_difference`` where it failed or an answer differs by more than rounding.
 
     Raises:
-        InputError: an unknown model, or an address that is none.
+        InputError: an unknown model, an address that is none, or too little memory for the model
+            while no evaluation keeps its answers.
         EndpointError: the endpoint refuses, or leaves a question without an answer.
     """
     found = resolve_responder(store, config.model)
-    checked_renderer(found)
+    renderer = checked_renderer(found)
     settings = EndpointConfig(
         endpoint=config.endpoint,
         model=config.served_as or found.name,
         key_file=config.key_file,
-        sampling=SamplingConfig(temperature=0.0, max_tokens=config.max_new_tokens),
     )
     address = find_address(settings, store.settings)
     how = ParityConfig(dataset=config.dataset, prompts=config.prompts)
-    prompts = without_tools(choose_prompts(found, how, store))
-    model = load_tuned(found, Arithmetic(pick_device(config.device), _DTYPES[config.precision]))
-    prompts = fitting(prompts, model)
-    spoken = speak(model, prompts.conversations, config.max_new_tokens)
-    replies = asyncio.run(_ask(address, settings, prompts.conversations, listen))
-    theirs = [Spoken((), (), reply.texts[0], not (reply.cut and reply.cut[0])) for reply in replies]
-    report = _report(spoken, replies, theirs, config.identical)
+    prompts = fitting(without_tools(choose_prompts(found, how, store)), renderer)
+    reference = refer(found, renderer, prompts, config, store)
+    greedy = SamplingConfig(temperature=0.0, max_tokens=reference.limit)
+    settings = settings.model_copy(update={"sampling": greedy})
+    conversations = reference.prompts.conversations
+    told = asyncio.run(_ask(address, settings, conversations, listen))
+    served = _paired(reference, told, ROUNDING[config.precision])
     return {
         "model": found.name,
         "endpoint": config.endpoint,
-        "prompts": prompts.source,
-        **report,
-        "scores": score_differences(prompts, spoken, theirs),
+        "prompts": reference.prompts.source,
+        "reference": reference.source,
+        **_report(served, config.identical),
+        "scores": score_differences(
+            reference.prompts, reference.spoken, [one.found for one in served]
+        ),
     }
 
 
@@ -74,61 +114,96 @@ async def _ask(
     settings: EndpointConfig,
     conversations: Sequence[Conversation],
     listen: Listener,
-) -> list[Reply]:
+) -> list[tuple[Reply, list[int] | None]]:
     """One question at a time: what else is in a batch may change the last bits of a logit."""
     endpoint = Endpoint(address, settings, {}, asyncio.Event(), Dialect(format=None))
-    replies: list[Reply] = []
+    told: list[tuple[Reply, list[int] | None]] = []
     try:
         for asked in conversations:
-            turns = tuple({"role": m.role, "content": m.content} for m in asked.prompt().messages)
-            replies.append(await endpoint.complete(turns, 1))
-            data = {"stage": "endpoint", "done": len(replies), "total": len(conversations)}
+            turns: Messages = tuple(
+                {"role": m.role, "content": m.content} for m in asked.prompt().messages
+            )
+            told.append((await endpoint.complete(turns, 1), await endpoint.token_ids(turns)))
+            data = {"stage": "endpoint", "done": len(told), "total": len(conversations)}
             listen(Event(kind="progress", data=data))
     except NoAnswer as why:
         raise EndpointError(
-            f"{settings.endpoint} gave no answer to question {len(replies) + 1}: {why.detail}",
+            f"{settings.endpoint} gave no answer to question {len(told) + 1}: {why.detail}",
             "Is the model served under this name? --served-as tells another.",
         ) from None
     finally:
         await endpoint.close()
-    return replies
+    return told
 
 
-def _report(
-    spoken: Sequence[Spoken], replies: Sequence[Reply], theirs: Sequence[Spoken], least: float
-) -> dict[str, Any]:
-    counted = [
-        reply.prompt_tokens == len(one.prompt)
-        for one, reply in zip(spoken, replies, strict=True)
-        if reply.prompt_tokens is not None
-    ]
-    same = [
-        one.text.strip() == other.text.strip() for one, other in zip(spoken, theirs, strict=True)
-    ]
-    ends = [one.finished == other.finished for one, other in zip(spoken, theirs, strict=True)]
+def _paired(
+    reference: Reference, told: Sequence[tuple[Reply, list[int] | None]], rounding: float
+) -> list[_Served]:
+    served = []
+    for expected, (reply, ids) in zip(reference.spoken, told, strict=True):
+        found = Spoken((), (), reply.texts[0], not (reply.cut and reply.cut[0]))
+        count = reply.prompt_tokens
+        one = _Served(
+            expected,
+            found,
+            None if ids is None else tuple(ids) == expected.prompt,
+            None if count is None else count == len(expected.prompt),
+            None,
+        )
+        if reference.model is not None and not (one.identical and one.same_ending):
+            parting = find_parting(reference.model, expected, found, rounding)
+            one = _Served(expected, found, one.same_ids, one.same_count, parting)
+        served.append(one)
+    return served
+
+
+def _report(served: Sequence[_Served], least: float) -> dict[str, Any]:
+    ids = [one.same_ids for one in served if one.same_ids is not None]
+    counted = [one.same_count for one in served if one.same_count is not None]
+    equal = [one.identical or one.rounded for one in served]
+    ends = [one.same_ending or one.rounded for one in served]
     failures = []
-    if not all(counted):
+    if not all(ids):
+        failures.append(f"{ids.count(False)} prompts become other token ids there")
+    elif not all(counted):
         failures.append(f"{counted.count(False)} prompts have another number of tokens there")
-    if sum(same) < least * len(same):
-        failures.append(f"{sum(same)} of {len(same)} answers are the same, needed {least:.0%}")
+    if sum(equal) < least * len(equal):
+        failures.append(f"{sum(equal)} of {len(equal)} answers are the same, needed {least:.0%}")
     if sum(ends) < least * len(ends):
         failures.append(f"{sum(ends)} of {len(ends)} answers end the same way, needed {least:.0%}")
     report: dict[str, Any] = {
         "passed": not failures,
         "failures": failures,
         "answers": {
-            "asked": len(same),
+            "asked": len(served),
+            "prompt_ids_told": len(ids),
+            "same_prompt_ids": sum(ids),
             "prompt_tokens_told": len(counted),
             "same_prompt_tokens": sum(counted),
-            "identical": sum(same),
-            "same_ending": sum(ends),
+            "identical": sum(one.identical for one in served),
+            "within_rounding": sum(one.rounded and not one.identical for one in served),
+            "same_ending": sum(one.same_ending for one in served),
         },
     }
-    if not all(same):
-        number = same.index(False)
-        report["first_difference"] = {
-            "prompt": number,
-            "expected": spoken[number].text,
-            "found": theirs[number].text,
-        }
+    differing = [
+        n for n, one in enumerate(served) if not (one.same_prompt and equal[n] and ends[n])
+    ]
+    if differing:
+        report["first_difference"] = _difference(differing[0], served[differing[0]])
     return report
+
+
+def _difference(number: int, one: _Served) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "prompt": number,
+        "expected": one.expected.text,
+        "found": one.found.text,
+    }
+    if not one.same_prompt:
+        found["where"] = "prompt"
+    elif one.parting is not None:
+        found["where"] = "answer"
+        found["token"] = one.parting.token
+        found["expected_token"] = one.parting.expected
+        found["found_token"] = one.parting.found
+    return found
