@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
+from typing import TypeVar
 
 from tunewright.config.export import ParityConfig
 from tunewright.core.dataset_io import read_rows
@@ -13,6 +15,8 @@ from tunewright.core.records import Dataset, Run
 from tunewright.core.store import Store
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
+
+_Row = TypeVar("_Row")
 
 _PLAIN = (
     "你好，请介绍一下你自己。",
@@ -60,14 +64,13 @@ def choose_prompts(found: Resolved, config: ParityConfig, store: Store) -> Promp
     Raises:
         ConfigError: a dataset was named that has no conversations to ask.
     """
-    dataset = _dataset(found, config, store)
+    dataset = dataset_of(found, config.dataset, store)
     if dataset is not None and dataset.content != "text":
         folder = store.folder(Dataset, dataset.id)
         for split in ("test", "dev"):
             rows = read_rows(folder, split)
             if rows:
-                step = max(1, len(rows) / config.prompts)
-                picked = [rows[int(n * step)] for n in range(min(config.prompts, len(rows)))]
+                picked = evenly(rows, config.prompts)
                 return Prompts(
                     tuple(row.conversation for row in picked),
                     tuple(row.group for row in picked),
@@ -80,6 +83,12 @@ def choose_prompts(found: Resolved, config: ParityConfig, store: Store) -> Promp
     plain = _PLAIN[: config.prompts]
     asked = tuple(conversation(("user", text)) for text in plain)
     return Prompts(asked, plain, "general questions, since the model's dataset is not here")
+
+
+def evenly(rows: Sequence[_Row], most: int) -> list[_Row]:
+    """At most so many rows, spread over all of them."""
+    step = max(1, len(rows) / most)
+    return [rows[int(n * step)] for n in range(min(most, len(rows)))]
 
 
 def fitting(prompts: Prompts, renderer: Renderer) -> Prompts:
@@ -116,9 +125,14 @@ def _only(prompts: Prompts, wanted: list[bool], what: str) -> Prompts:
     )
 
 
-def _dataset(found: Resolved, config: ParityConfig, store: Store) -> Dataset | None:
-    if config.dataset is not None:
-        return store.get(Dataset, config.dataset)
+def dataset_of(found: Resolved, named: str | None, store: Store) -> Dataset | None:
+    """The dataset that was named, else the one that a model was tuned on, if it is here.
+
+    Raises:
+        NotFoundError: none has that name.
+    """
+    if named is not None:
+        return store.get(Dataset, named)
     run = None if found.model is None else store.find(Run, found.model.run)
     if run is None and "@" in found.name:
         run = store.find(Run, found.name.rpartition("@")[0])
