@@ -17,6 +17,7 @@ from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from transformers import PretrainedConfig
 
 # Before torch is imported, here and in the processes that tests start: with models this small,
@@ -119,6 +120,20 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     )
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium, for all tests of a module."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("needs a chromium on the PATH")
+    with sync_playwright() as play:
+        launched = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from tunewright.cli.main import cli
@@ -25,14 +24,6 @@ from tunewright.training.train import train
 
 LABELS = ("合同", "合同纠纷", "劳动", "<b>其他</b>")
 WORDS = ("fox", "试用期", "dog", "押金")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

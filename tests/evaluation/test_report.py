@@ -3,10 +3,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +19,9 @@ from tunewright.evaluation.page_answers import MOST_ANSWERS, answer_rows
 from tunewright.evaluation.report import Report, render, summary
 from tunewright.evaluation.results import Asked, Results
 from tunewright.evaluation.texts import Texts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 HOSTILE = "</td><script>window.hacked=1</script><img src=x onerror=window.hacked=1>\"'{{ 7*7 }}"
 
@@ -226,35 +228,27 @@ def test_answers_carry_their_cut(make_results: Any, dataset: Dataset) -> None:
     assert text.count("(empty)") == 24
 
 
-def _chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.mark.skipif(_chromium() is None, reason="needs a chromium on the PATH")
-def test_the_page_filters_in_a_browser(results: Results, dataset: Dataset, tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_the_page_filters_in_a_browser(
+    results: Results, dataset: Dataset, browser: Browser, tmp_path: Path
+) -> None:
     path = tmp_path / "report.html"
     path.write_text(render(report_of(hostile(results), dataset), Texts("en")), encoding="utf-8")
     problems: list[str] = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text))
-        page.goto(path.as_uri())
-        shown = page.locator("#answers tbody tr:visible")
-        counts = dict.fromkeys(("all", "win", "tie", "loss"), 0)
-        for name in counts:
-            page.click(f"button[value={name}]")
-            counts[name] = shown.count()
-        page.click("button[value=all]")
-        page.fill("input[type=search]", "QUESTION 39")
-        found = shown.count()
-        page.fill("input[type=search]", "nowhere to be found")
-        nothing = page.locator(".none").is_visible()
-        hacked = page.evaluate("window.hacked")
-        browser.close()
+    page = browser.new_page()
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text))
+    page.goto(path.as_uri())
+    shown = page.locator("#answers tbody tr:visible")
+    counts = dict.fromkeys(("all", "win", "tie", "loss"), 0)
+    for name in counts:
+        page.click(f"button[value={name}]")
+        counts[name] = shown.count()
+    page.click("button[value=all]")
+    page.fill("input[type=search]", "QUESTION 39")
+    found = shown.count()
+    page.fill("input[type=search]", "nowhere to be found")
+    nothing = page.locator(".none").is_visible()
+    hacked = page.evaluate("window.hacked")
     assert counts == {"all": 40, "win": 30, "tie": 10, "loss": 0}
     assert (found, nothing, hacked) == (1, True, None)
     assert problems == []

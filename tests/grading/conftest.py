@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.loopback import JsonHandler, JsonServer, running
 
 Reply = tuple[int, dict[str, Any]]
 Rule = Callable[[dict[str, Any]], Reply]
@@ -27,22 +26,14 @@ def refuses(status: int, message: str, param: str | None = None) -> Reply:
     return status, {"error": {"message": message, "code": None, "param": param}}
 
 
-class Judge(ThreadingHTTPServer):
+class Judge(JsonServer):
     """Answers by ``rule``, or by the next of ``faults``."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.rule: Rule = lambda body: says('{"reasoning": "", "score": 0.5}')
         self.faults: deque[Reply] = deque()
         self.requests: list[dict[str, Any]] = []
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def reply(self, path: str, body: dict[str, Any]) -> Reply:
         """What a request gets."""
@@ -57,32 +48,15 @@ class Judge(ThreadingHTTPServer):
         return self.rule(body)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Judge
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, value = self.server.reply(self.path, body)
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: tests look at ``requests``."""
+    def post(self, data: bytes) -> None:
+        self.answer(*self.server.reply(self.path, json.loads(data)))
 
 
 @pytest.fixture
 def judge() -> Iterator[Judge]:
     """A running judge."""
-    server = Judge()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(Judge()) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

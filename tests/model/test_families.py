@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,14 +88,6 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     specimen = SPECIMENS[request.param]
     folder = tmp_path_factory.mktemp("family") / request.param
     return Made(request.param, specimen, write_base(specimen, folder))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # The table --------------------------------------------------------------------------------------

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tunewright.config.training import TrainConfig
 from tunewright.core.dataset_io import write_rows
@@ -56,15 +55,6 @@ def add_dataset(store: Store, train: list[Row], dev: list[Row], name: str = "sho
         write_rows(folder / "test.jsonl", [])
     store.add(dataset)
     return dataset
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Tiny models are slower on several threads, and much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loopback import JsonHandler, JsonServer, running
 
 RECORDED = Path(__file__).parent / "recorded" / "rent.json"
 Body = dict[str, Any]
 Fault = Callable[["Handler", Body], None]
 
 
-class Recorded(ThreadingHTTPServer):
+class Recorded(JsonServer):
     """Answers chat requests from a file; ``faults`` are what the next requests meet instead.
 
     None among them lets one request through.
     """
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.replies: dict[str, list[str]] = json.loads(RECORDED.read_text("utf-8"))["replies"]
         self.faults: deque[Fault | None] = deque()
         self.always: Fault | None = None
@@ -37,21 +34,12 @@ class Recorded(ThreadingHTTPServer):
         self.paid: Counter[str] = Counter()
         self.gate: threading.Semaphore | None = None
         self.life = 0
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
     def client_died(self) -> None:
         """Requests that wait at the gate belong to nobody: none of them is answered, or paid."""
         self.life += 1
         assert self.gate is not None
         self.gate.release(1000)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # clients may give up
-            super().handle_error(request, client_address)
 
     def texts(self, body: Body) -> list[str]:
         """The canned completions that answer a prompt, as many as asked for."""
@@ -64,19 +52,21 @@ class Recorded(ThreadingHTTPServer):
         return [found[(begun + place) % len(found)] for place in range(count)]
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """One connection."""
 
     server: Recorded
-    protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
+    def setup(self) -> None:
+        """A connection is one client's, and dies with it."""
+        self.life = self.server.life
+        super().setup()
+
+    def post(self, data: bytes) -> None:
         server = self.server
-        life, length = server.life, int(self.headers["Content-Length"])
-        data = self.rfile.read(length)
         if server.gate is not None:
             server.gate.acquire()
-        if len(data) < length or life != server.life:
+        if len(data) < int(self.headers["Content-Length"]) or self.life != server.life:
             self.close_connection = True
             return
         body = json.loads(data)
@@ -97,19 +87,6 @@ class Handler(BaseHTTPRequestHandler):
         ]
         usage = {"prompt_tokens": 100, "completion_tokens": 10 * len(texts)}
         self.answer(200, {"object": "chat.completion", "choices": choices, "usage": usage})
-
-    def answer(self, status: int, value: Any, **headers: str) -> None:
-        data = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        for name, text in headers.items():
-            self.send_header(name.replace("_", "-"), text)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: tests look at ``requests``."""
 
 
 def refuse(
@@ -134,18 +111,11 @@ def raw(data: bytes) -> Fault:
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
     """A running endpoint."""
-    server = Recorded()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with running(Recorded()) as server:
         yield server
-    finally:
         server.always = None
         if server.gate is not None:
             server.gate.release(1000)
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 RENT = """---

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 
 from tunewright.cli.main import cli
@@ -23,14 +21,6 @@ from tunewright.evaluation.advice.decide import decide
 from tunewright.evaluation.advice.knowledge import is_right, overlap_by_chance, probe
 from tunewright.evaluation.answers import Question
 from tunewright.training.train import train
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def question(reference: str, text: str = "?") -> Question:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from click.testing import CliRunner
 from tests.evaluation.blind.conftest import TUNED, MakeSession
 
@@ -21,24 +18,6 @@ if TYPE_CHECKING:
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 KEYS = {"tuned": "ab", "base": "ba"}
-
-
-def _chromium() -> str | None:
-    return shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-pytestmark = pytest.mark.skipif(_chromium() is None, reason="needs a chromium on the PATH")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        launched = play.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 def opened(browser: Browser, path: Path, problems: list[str], **context: Any) -> Page:

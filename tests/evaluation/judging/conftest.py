@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.loopback import JsonHandler, JsonServer, running
 
 from tunewright.core.messages import conversation
 from tunewright.evaluation.answers import Question, score_answers
@@ -47,77 +46,51 @@ def fair(shown: Shown, number: int) -> str:
     return verdict("A" if a > b else "B" if b > a else "tie")
 
 
-class Bench(ThreadingHTTPServer):
+class Bench(JsonServer):
     """A judge behind HTTP; requests are kept."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.rule: Rule = fair
         self.requests: list[dict[str, Any]] = []
-        self.lock = threading.Lock()
 
     @property
     def reference(self) -> str:
         """What names it on the command line."""
-        return f"judge@http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Some rules hang up."""
+        return f"judge@{self.url}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     server: Bench
 
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def post(self, data: bytes) -> None:
+        body = json.loads(data)
         with self.server.lock:
             self.server.requests.append(body)
             said = self.server.rule(shown_in(body), len(self.server.requests))
         if said is None:
-            self.connection.close()
+            self.close_connection = True
             return
         if isinstance(said, int):
-            self._send(said, {"error": {"message": "flagged by the content filter"}})
+            self.answer(said, {"error": {"message": "flagged by the content filter"}})
             return
         choice = {"message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 100, "completion_tokens": 10}
-        self._send(200, {"choices": [choice], "usage": usage})
-
-    def _send(self, status: int, value: dict[str, Any]) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests look at ``requests``."""
-
-
-def _running() -> Iterator[Bench]:
-    server = Bench()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        self.answer(200, {"choices": [choice], "usage": usage})
 
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     """A running judge."""
-    yield from _running()
+    with running(Bench()) as server:
+        yield server
 
 
 @pytest.fixture
 def second_bench() -> Iterator[Bench]:
     """Another one."""
-    yield from _running()
+    with running(Bench()) as server:
+        yield server
 
 
 def asked_of(**answers: list[str]) -> Asked:

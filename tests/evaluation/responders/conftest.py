@@ -6,10 +6,10 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tests.loopback import JsonHandler, JsonServer, running
 
 from tunewright.core.dataset_io import write_rows
 from tunewright.core.messages import Row, Source, conversation
@@ -20,13 +20,11 @@ QUESTIONS = 24
 CONCURRENCY = 4
 
 
-class Upstream(ThreadingHTTPServer):
+class Upstream(JsonServer):
     """Answers every question with its own words; ``most`` answers, then silence."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.answered: Counter[str] = Counter()
@@ -35,28 +33,20 @@ class Upstream(ThreadingHTTPServer):
         self.waiting = 0
         self.silent = threading.Event()
         self.released = threading.Event()
-        self.lock = threading.Lock()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients may be killed."""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JsonHandler):
     """One connection."""
 
     server: Upstream
 
-    def do_POST(self) -> None:
+    def post(self, data: bytes) -> None:
         server = self.server
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(data)
         if self.path.endswith("/embeddings"):
             # Alike are texts of the same length.
             rows = [{"index": n, "embedding": [len(t), 1.0]} for n, t in enumerate(body["input"])]
-            self._reply(200, {"data": rows})
+            self.answer(200, {"data": rows})
             return
         question = body["messages"][-1]["content"]
         with server.lock:
@@ -75,30 +65,15 @@ class Handler(BaseHTTPRequestHandler):
         status = 400 if question in server.refused else 200
         choice = {"message": {"role": "assistant", "content": f"六个月 {question}"}}
         reply = {"choices": [choice | {"finish_reason": "length" if "7" in question else "stop"}]}
-        self._reply(status, {"error": {"message": "no"}} if status == 400 else reply)
-
-    def _reply(self, status: int, value: dict[str, Any]) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Tests are quiet."""
+        self.answer(status, {"error": {"message": "no"}} if status == 400 else reply)
 
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:
     """A running server; stopped when the test ends."""
-    server = Upstream()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.released.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(Upstream()) as server:
+        yield server
+        server.released.set()
 
 
 def make_row(number: int, kind: str) -> Row:
