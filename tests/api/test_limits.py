@@ -53,6 +53,50 @@ def let_in(key: Allowance) -> bool:
     return False
 
 
+def minutes_of(times: list[float]) -> list[int]:
+    """How many of the times lie in the minute that ends with each."""
+    return [sum(1 for other in times if at - 60 < other <= at) for at in times]
+
+
+@pytest.mark.parametrize("demand", [0, 10, 25, 40, 200])
+def test_the_background_takes_what_others_leave_of_half(clock: Clock, demand: int) -> None:
+    """Demand per minute of those who wait, of a limit of 40; the background always wants more."""
+    key = allowance(clock, requests_per_minute=40)
+    theirs: list[float] = []
+    ours: list[float] = []
+    refused: list[float] = []
+    while clock.now < 1900:
+        if len(theirs) + len(refused) < (clock.now - 1000) / 60 * demand:
+            (theirs if let_in(key) else refused).append(clock.now)
+        while key.wait_behind(1) == 0:
+            key.take_behind(1)
+            ours.append(clock.now)
+        clock.now += 0.05
+    assert max(minutes_of(theirs + ours)) <= 40
+    assert demand > 20 or not refused, "half of the limit is theirs at any time"
+    assert demand > 25 or not any(at > 1300 for at in refused), "what they keep asking for, too"
+    share = sum(at > 1300 for at in ours) / 10
+    if demand < 20:
+        assert share == pytest.approx(20 - demand, abs=1.5)
+        assert max(minutes_of(ours)) <= 20
+    else:
+        assert 0.8 <= share <= 1.2, "one a minute, however much others take"
+
+
+def test_the_background_waits_for_tokens_and_learns_of_what_can_never_be(clock: Clock) -> None:
+    key = allowance(clock, tokens_per_minute=100)
+    assert key.wait_behind(80) == 0, "a large one goes alone"
+    slot = key.take_behind(80)
+    assert 60 <= key.wait_behind(10) <= 60.2
+    key.correct(slot, 80, 20)
+    assert key.wait_behind(30) == 0
+    assert key.wait_behind(31) > 0
+    with pytest.raises(RequestError) as caught:
+        key.wait_behind(101)
+    assert (caught.value.status, caught.value.should_retry) == (429, False)
+    assert key.running == 0
+
+
 def test_in_no_minute_more_is_let_in_than_the_limit_and_hardly_less(clock: Clock) -> None:
     key = allowance(clock, requests_per_minute=20)
     times, draw = [], random.Random(0)

@@ -1,4 +1,4 @@
-"""Asking models in the server's own name: as a client would, less its limits."""
+"""Asking models in the name of clients that do not wait: as they would, and behind those who do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from tunewright.api.limits import DeploymentLimits
 from tunewright.api.metering import Meter
 from tunewright.api.stored_completions import keeping
 from tunewright.config.serving import ServeConfig
@@ -17,7 +18,7 @@ from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.routing import Routes
 from tunewright.deployment.text_protocol import CompletionRequest, EmbeddingRequest
-from tunewright.jobs.asking import Question, Reply
+from tunewright.jobs.asking import NotYetError, Question, Reply
 
 if TYPE_CHECKING:
     from tunewright.api.access import Access
@@ -38,14 +39,23 @@ class ServerAsker:
     Args:
         store, config: of the server.
         routes: to deployments and models.
-        access, books: of the server.
+        access: whose the questions are, and their limits.
+        shared: the limits of deployments.
+        books: of the server.
     """
 
     def __init__(
-        self, store: Store, config: ServeConfig, routes: Routes, access: Access, books: Books
+        self,
+        store: Store,
+        config: ServeConfig,
+        routes: Routes,
+        access: Access,
+        shared: DeploymentLimits,
+        books: Books,
     ) -> None:
         self._store, self._config = store, config
-        self._routes, self._access, self._books = routes, access, books
+        self._routes, self._access = routes, access
+        self._shared, self._books = shared, books
 
     async def find(self, model: str, project: str, api_key: str) -> None:
         """As declared by ``Asker``."""
@@ -56,13 +66,17 @@ class ServerAsker:
         """As declared by ``Asker``."""
         meter = Meter(self._books.metrics)
         try:
-            return await self._asked(question, meter)
-        except RequestError as error:
-            meter.status = error.status
-            meter.refuse(error)
+            reply = await self._asked(question, meter)
+        except NotYetError:
             raise
-        finally:
+        except BaseException as error:
+            if isinstance(error, RequestError):
+                meter.status = error.status
+                meter.refuse(error)
             self._books.end(meter, "POST", question.endpoint)
+            raise
+        self._books.end(meter, "POST", question.endpoint)
+        return reply
 
     async def _asked(self, question: Question, meter: Meter) -> Reply:
         asked = ENDPOINTS[question.endpoint].parse(question.body)
@@ -79,6 +93,12 @@ class ServerAsker:
         caller = await self._access.holder(question.api_key, question.project)
         route = await self._routes.find(asked.model, caller.audience)
         meter.model = route.name
+        limits = [self._access.limits.of(question.api_key, caller.limits)]
+        if route.live is not None:
+            limits += self._shared.of(route.live)
+        wait = meter.stand_behind(limits, question.body)
+        if wait > 0:
+            raise NotYetError(wait)
         reply = await route.complete(asked)
         body = reply.body
         if reply.headers[SERVED_BY] == FIXED:

@@ -26,7 +26,10 @@ async def working(app: FastAPI) -> AsyncIterator[None]:
     config: ServeConfig = app.state.config
     gateway = app.state.gateway
     routes = Routes(gateway, app.state.deployments)
-    asker = app.state.asker = ServerAsker(store, config, routes, app.state.access, app.state.books)
+    state = app.state
+    asker = state.asker = ServerAsker(
+        store, config, routes, state.access, state.deployment_limits, state.books
+    )
     pacer = Pacer(config.batches.at_once, max(1, config.queue // 2), gateway.held)
 
     def batch(entry: Entry) -> Task:

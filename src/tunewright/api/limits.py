@@ -15,6 +15,7 @@ from typing import Literal
 
 from tunewright.config.serving import LimitsConfig
 from tunewright.core.usage import Second
+from tunewright.deployment.live import Live
 from tunewright.deployment.replies import RequestError
 
 _SPAN = 60.0
@@ -23,6 +24,8 @@ _BYTES_PER_TOKEN = 4
 _NOT_ASCII = bytes(range(128, 256))
 # The longest wait that OpenAI's client obeys is 120 seconds.
 _LONGEST_WAIT = 120
+# Of each limit, what work in the background leaves to those who wait.
+_LEFT_SHARE = 0.5
 
 _NO_LIMITS = LimitsConfig()
 
@@ -66,12 +69,13 @@ class Window:
                 self.used -= part
                 return
 
-    def wait(self, amount: int, now: float) -> float:
-        """Seconds until so much more can be taken: 0 for now; infinite for more than the limit."""
+    def wait(self, amount: int, now: float, left: int = 0) -> float:
+        """Seconds until so much more can be taken, and ``left`` remains: 0 for now; infinite for
+        more than the limit."""
         self._forget(now)
-        if amount > self.limit:
+        if amount + left > self.limit:
             return math.inf
-        missing = self.used + amount - self.limit
+        missing = self.used + amount + left - self.limit
         for slot, freed in self._slots:
             if missing <= 0:
                 break
@@ -127,6 +131,7 @@ class Allowance:
         self._whose = whose
         self._windows: dict[Kind, Window] = {}
         self._concurrency: int | None = None
+        self._behind_until = -math.inf
         self.running = 0
         self.changes = 0
 
@@ -165,6 +170,40 @@ class Allowance:
             RequestError: 429 when the limit of tokens is reached, or is too small for it ever.
         """
         return self._take("tokens", tokens)
+
+    def wait_behind(self, tokens: int) -> float:
+        """Seconds until work in the background may send a request of so many tokens: 0 for now.
+
+        It leaves half of each limit to those who wait, and takes of the other half what they have
+        not taken. Where they take more, one of its requests a minute goes all the same, if there
+        is room for it.
+
+        Raises:
+            RequestError: 429 when the limit of tokens is too small for it ever.
+        """
+        now = self._clock()
+        amounts: dict[Kind, int] = {"requests": 1, "tokens": tokens}
+        waits = [0.0]
+        for kind, window in self._windows.items():
+            room = window.wait(amounts[kind], now)
+            if room == math.inf:
+                raise self._refused(kind, f"{window.limit} per minute", room, amounts[kind])
+            left = math.ceil(window.limit * _LEFT_SHARE)
+            alone = max(room, self._behind_until - now)
+            waits.append(min(alone, window.wait(amounts[kind], now, left)))
+        return max(waits)
+
+    def take_behind(self, tokens: int) -> int | None:
+        """Count a request in the background that need not wait; returns the slot of its tokens.
+
+        It is none of those at a time: what is done in the background bounds itself.
+        """
+        now = self._clock()
+        self._behind_until = now + _SPAN
+        self.changes += 1
+        amounts: dict[Kind, int] = {"requests": 1, "tokens": tokens}
+        slots = {kind: window.take(amounts[kind], now) for kind, window in self._windows.items()}
+        return slots.get("tokens")
 
     def correct(self, slot: int | None, reserved: int, used: int) -> None:
         """Replace what was set aside by what was really used."""
@@ -286,17 +325,18 @@ class DeploymentLimits:
         self._clock = clock
         self._allowances: dict[str, tuple[LimitsConfig, Allowance]] = {}
 
-    def of(self, deployment: str, name: str, limits: LimitsConfig) -> Allowance | None:
-        """The allowance of a deployment by its id, within its limits now; None without limits."""
+    def of(self, live: Live) -> list[Allowance]:
+        """The allowance of a deployment, within its limits now; none without limits."""
+        record, limits = live.record, live.config.limits
         if limits == _NO_LIMITS:
-            self._allowances.pop(deployment, None)
-            return None
-        known = self._allowances.get(deployment)
+            self._allowances.pop(record.id, None)
+            return []
+        known = self._allowances.get(record.id)
         if known is None or known[0] is not limits:
-            allowance = known[1] if known else Allowance(self._clock, f"deployment {name!r}")
+            allowance = known[1] if known else Allowance(self._clock, f"deployment {record.name!r}")
             allowance.set(limits)
-            known = self._allowances[deployment] = (limits, allowance)
-        return known[1]
+            known = self._allowances[record.id] = (limits, allowance)
+        return [known[1]]
 
 
 def _spelled(seconds: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,16 +27,23 @@ UNKNOWN = "unknown"
 
 @dataclass(eq=False)
 class _Share:
-    """What one request takes of one allowance."""
+    """What one request takes of one allowance; ``behind`` one in the background."""
 
     allowance: Allowance
     slot: int | None = None
     reserved: int = 0
+    behind: bool = False
 
     def reserve(self, tokens: int) -> None:
         """Set tokens aside."""
         self.slot = self.allowance.reserve(tokens)
         self.reserved = tokens
+
+    def leave(self, used: int) -> None:
+        """The request has ended."""
+        if not self.behind:
+            self.allowance.leave()
+        self.settle(used, ended=True)
 
     def settle(self, used: int, ended: bool) -> None:
         """Replace what was set aside by what was used so far, once it is more or the end."""
@@ -117,6 +124,21 @@ class Meter:
         for share in self._shares:
             share.reserve(self._estimate)
 
+    def stand_behind(self, allowances: Sequence[Allowance], body: bytes) -> float:
+        """Count a request of this body in the background, unless others go first.
+
+        Returns:
+            Seconds to wait before nothing is counted yet; 0 when all is.
+
+        Raises:
+            RequestError: 429 when no waiting would help.
+        """
+        tokens = estimate_tokens(body)
+        wait = max((one.wait_behind(tokens) for one in allowances), default=0.0)
+        if wait == 0:
+            self._shares = [_Share(a, a.take_behind(tokens), tokens, True) for a in allowances]
+        return wait
+
     def headers(self) -> dict[str, str]:
         """Where the caller stands; a deployment's limits are told where a key has none."""
         return {
@@ -128,8 +150,7 @@ class Meter:
         shares, self._shares = self._shares, []
         used = self.prompt_tokens + self.completion_tokens
         for share in shares:
-            share.allowance.leave()
-            share.settle(used, ended=True)
+            share.leave(used)
 
     def settle(self, ended: bool = False) -> None:
         """Replace what was set aside by what was used so far, once it is more or the end."""

@@ -191,9 +191,7 @@ class _Asked:
         self.meter.model = route.name
         if route.live is not None:
             limits: DeploymentLimits = state.deployment_limits
-            record, config = route.live.record, route.live.config
-            allowance = limits.of(record.id, record.name, config.limits)
-            if allowance is not None:
+            for allowance in limits.of(route.live):
                 self.meter.join(allowance)
         return route
 

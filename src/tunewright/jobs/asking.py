@@ -15,6 +15,7 @@ from tunewright.jobs.pace import Pacer
 
 _TRIES = 5
 _LONGEST_WAIT = 30.0
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.1, 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +60,18 @@ class Reply:
         return told if isinstance(told, dict) else {}
 
 
+class NotYetError(Exception):
+    """Limits are used up for the moment; nothing was asked.
+
+    Attributes:
+        seconds: after which there may be room.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"in {seconds:.1f} s")
+        self.seconds = seconds
+
+
 class Asker(Protocol):
     """Asks models in the server's name."""
 
@@ -71,9 +84,10 @@ class Asker(Protocol):
         ...
 
     async def ask(self, question: Question) -> Reply:
-        """Ask once.
+        """Ask once, within the limits of the key and of the deployment.
 
         Raises:
+            NotYetError: others go first.
             RequestError: for anything but a whole reply.
         """
         ...
@@ -82,15 +96,14 @@ class Asker(Protocol):
 async def persistently(asker: Asker, pacer: Pacer, question: Question) -> Reply:
     """Ask until there is a reply, or an error that asking again would not change.
 
-    A model that is busy is waited for; one whose engine fails is asked a few times.
+    Limits and a model that is busy are waited for; one whose engine fails is asked a few times.
 
     Raises:
         StorageError: the database cannot be read.
     """
     for attempt in itertools.count(1):
         try:
-            async with pacer.turn():
-                return await asker.ask(question)
+            return await _within_limits(asker, pacer, question)
         except RequestError as error:
             known = error
             if not _passing(error, attempt):
@@ -108,6 +121,17 @@ async def persistently(asker: Asker, pacer: Pacer, question: Question) -> Reply:
             break
         await asyncio.sleep(min(_LONGEST_WAIT, max(known.retry_after or 0, 2.0 ** (attempt - 1))))
     return Reply(f"req_{secrets.token_hex(16)}", known.status, known.body(), code=known.code)
+
+
+async def _within_limits(asker: Asker, pacer: Pacer, question: Question) -> Reply:
+    """Ask once, as soon as the limits have room; the turn is not kept meanwhile."""
+    while True:
+        try:
+            async with pacer.turn():
+                return await asker.ask(question)
+        except NotYetError as error:
+            # Limits may be raised meanwhile.
+            await asyncio.sleep(min(_LONGEST_LOOK, max(_SHORTEST_LOOK, error.seconds)))
 
 
 def _passing(error: RequestError, attempt: int) -> bool:
