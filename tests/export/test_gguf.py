@@ -16,7 +16,9 @@ from tests.export.test_merged import make
 from tunewright.core.errors import ModelError
 from tunewright.core.store import Store
 from tunewright.export.export import Exported
-from tunewright.export.gguf.architecture import architecture_of, rope_factors
+from tunewright.export.gguf.architecture import architecture_of, settings_of
+from tunewright.export.gguf.rotary import rope_factors
+from tunewright.export.gguf.sizes import check_sizes
 
 
 def opened(made: Exported) -> GGUFReader:
@@ -133,13 +135,16 @@ def test_tokenizers_that_llama_cpp_does_not_run_are_refused(
 
 def test_unknown_architectures_and_scalings_are_refused(base_of: Any) -> None:
     base = base_of("qwen2")
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config = settings_of(base)
     yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0,
             "original_max_position_embeddings": 128}  # fmt: skip
-    with pytest.raises(ModelError, match="rotary scaling"):
-        architecture_of({**config, "rope_parameters": yarn})
+    with pytest.raises(ModelError, match="rotary scaling 'yarn'"):
+        check_sizes(architecture_of(config), {**config, "rope_parameters": yarn})
+    with pytest.raises(ModelError, match="hidden_act='silu' only"):
+        architecture_of({**config, "hidden_act": "relu"})
+    write_json(base / "config.json", {"model_type": "gpt2"})
     with pytest.raises(ModelError, match="model_type 'gpt2'"):
-        architecture_of({"model_type": "gpt2"})
+        settings_of(base)
 
 
 def test_llama_3_factors_equal_those_of_transformers() -> None:
@@ -148,7 +153,7 @@ def test_llama_3_factors_equal_those_of_transformers() -> None:
 
     config = LlamaConfig(**SIZES, rope_parameters=LLAMA3)
     scaled, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
-    factors = rope_factors(config.to_dict())
+    factors = rope_factors(config.to_dict(), 16)
     assert factors is not None
     plain = 1 / 500.0 ** (torch.arange(0, 16, 2).float() / 16)
     torch.testing.assert_close(plain / factors, scaled, atol=1e-6, rtol=1e-5)

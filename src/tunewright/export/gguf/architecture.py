@@ -1,28 +1,30 @@
-"""How llama.cpp names a model's tensors and sizes, for the architectures that it and we know."""
+"""How llama.cpp names a model's tensors, for the architectures that it and we know."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import torch
-from gguf import GGUFWriter, RopeScalingType
 from torch import Tensor
 
 from tunewright.core.errors import ModelError
+from tunewright.model.folders import read_json
 
+CONVERT = "Export --to merged and use llama.cpp's convert_hf_to_gguf.py."
+"""What to do about what is not written here."""
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+_EXPERT = re.compile(r"(.+\.experts)\.(\d+)\.(.+)")
 _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 _TOP = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": "output.weight",
 }
-_INNER = {
+_ATTENTION = {
     "input_layernorm": "attn_norm",
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -31,22 +33,29 @@ _INNER = {
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
     "post_attention_layernorm": "ffn_norm",
+}
+_GATED = {
+    **_ATTENTION,
     "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
-_KEYS = {
-    "vocab_size": "vocab_size",
-    "max_position_embeddings": "context_length",
-    "hidden_size": "embedding_length",
-    "num_hidden_layers": "block_count",
-    "intermediate_size": "feed_forward_length",
-    "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
-    "head_dim": "attention.key_length",
+# One matrix for gate and up, the gate's rows first.
+_JOINT = {**_ATTENTION, "mlp.gate_up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+_GLM4 = {
+    **_JOINT,
+    "post_self_attn_layernorm": "post_attention_norm",
+    "post_mlp_layernorm": "post_ffw_norm",
 }
-ROPE_FACTORS = "rope_freqs.weight"
+_GEMMA2 = {
+    **_GATED,
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+_PHI3 = {**_JOINT, "self_attn.qkv_proj": "attn_qkv"}
+_SILU = {"hidden_act": "silu"}
+_GELU = "gelu_pytorch_tanh"
 
 
 @dataclass(frozen=True)
@@ -55,62 +64,141 @@ class Architecture:
 
     Attributes:
         name: as llama.cpp calls it.
-        interleaved: whether it rotates neighbouring channels, so that the rows of queries and
-            keys are reordered.
+        model_type: as transformers calls what computes the same.
+        layer: transformers' names of a layer's parts → llama.cpp's.
+        interleaved: whether it rotates neighbouring channels where transformers rotates halves,
+            so that the rows of queries and keys are reordered.
+        shift: what is added to the weights of norms; transformers' Gemma adds it itself.
+        fixed: options of the config that llama.cpp takes for granted.
+        sizes: further whole numbers of the config → llama.cpp's keys.
+        numbers: further numbers.
+        windows: every how many layers one without a sliding window follows, unless the file says
+            otherwise; 0 where llama.cpp computes no windows.
     """
 
     name: str
+    model_type: str
+    layer: Mapping[str, str] = field(default_factory=lambda: _GATED)
     interleaved: bool = False
+    shift: float = 0.0
+    fixed: Mapping[str, Any] = field(default_factory=lambda: _SILU)
+    sizes: Mapping[str, str] = field(default_factory=dict)
+    numbers: Mapping[str, str] = field(default_factory=dict)
+    windows: int = 0
 
 
+_LLAMA = Architecture("llama", "llama", interleaved=True)
+_CAPS = {
+    "attn_logit_softcapping": "attn_logit_softcapping",
+    "final_logit_softcapping": "final_logit_softcapping",
+}
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
-        "llama": Architecture("llama", interleaved=True),
-        "qwen2": Architecture("qwen2"),
-        "qwen3": Architecture("qwen3"),
+        "llama": _LLAMA,
+        "mistral": _LLAMA,
+        "qwen2": Architecture("qwen2", "qwen2"),
+        "qwen3": Architecture("qwen3", "qwen3"),
+        "glm": Architecture("chatglm", "glm", layer=_JOINT),
+        "glm4": Architecture("glm4", "glm4", layer=_GLM4),
+        "gemma": Architecture("gemma", "gemma", shift=1.0, fixed={"hidden_act": _GELU}),
+        "gemma2": Architecture(
+            "gemma2", "gemma2", layer=_GEMMA2, shift=1.0, fixed={"hidden_activation": _GELU},
+            numbers=_CAPS, windows=2,
+        ),
+        "gemma3_text": Architecture(
+            "gemma3", "gemma3_text", layer=_GEMMA2, shift=1.0, windows=6,
+            fixed={
+                "hidden_activation": _GELU, "attn_logit_softcapping": None,
+                "final_logit_softcapping": None, "use_bidirectional_attention": False,
+            },
+        ),
+        "phi3": Architecture("phi3", "phi3", layer=_PHI3),
     }
-)
+)  # fmt: skip
 """By ``model_type`` of the base's config; a new one is one entry."""
+_READ = MappingProxyType({a.name: a for a in ARCHITECTURES.values()})
 
 
-def architecture_of(config: Mapping[str, Any]) -> Architecture:
-    """The architecture of a base's ``config.json``.
+def settings_of(folder: Path) -> dict[str, Any]:
+    """A base's ``config.json`` with what transformers assumes where it says nothing.
 
     Raises:
-        ModelError: one that is not written as GGUF here, or with options that llama.cpp does not
-            compute for it.
+        ModelError: an architecture that is not written as GGUF here.
     """
-    found = ARCHITECTURES.get(str(config.get("model_type")))
-    if found is None:
+    config = read_json(folder / "config.json")
+    if config.get("model_type") not in ARCHITECTURES:
         raise ModelError(
             f"GGUF is not written for model_type {config.get('model_type')!r};"
             f" known: {', '.join(ARCHITECTURES)}",
-            "Export --to merged and use llama.cpp's convert_hf_to_gguf.py.",
+            CONVERT,
         )
-    if config.get("use_sliding_window") or _rope(config)["rope_type"] not in _SCALINGS:
-        raise ModelError(
-            "GGUF is not written for sliding windows and for rotary scaling other than"
-            f" {', '.join(_SCALINGS)}",
-            "Export --to merged and use llama.cpp's convert_hf_to_gguf.py.",
-        )
+    from transformers import AutoConfig
+
+    settings: dict[str, Any] = AutoConfig.from_pretrained(folder).to_dict()
+    return settings
+
+
+def architecture_of(config: Mapping[str, Any]) -> Architecture:
+    """The architecture of a base's settings.
+
+    Raises:
+        ModelError: options that llama.cpp does not compute for it.
+    """
+    found = ARCHITECTURES[str(config["model_type"])]
+    for key, value in found.fixed.items():
+        if config.get(key, value) != value:
+            raise ModelError(
+                f"llama.cpp computes {found.name} with {key}={value!r} only, this base has"
+                f" {config[key]!r}",
+                CONVERT,
+            )
     return found
 
 
-def tensor_name(name: str) -> str:
-    """llama.cpp's name of a base's tensor.
+def architecture_named(name: str) -> Architecture:
+    """The architecture that a file names.
 
     Raises:
-        ModelError: one that its architecture does not have.
+        ModelError: one that we do not write.
     """
+    if name not in _READ:
+        raise ModelError(f"architecture {name!r} of the GGUF file is not known")
+    return _READ[name]
+
+
+def tensor_names(
+    architecture: Architecture, stored: Iterable[str], tied: bool
+) -> dict[str, tuple[str, ...]]:
+    """llama.cpp's tensors → the base's tensors that each is made of; several are stacked.
+
+    Args:
+        architecture: of the base.
+        stored: names of the base's tensors.
+        tied: whether the head is the embedding, so that a copy of it is left out.
+
+    Raises:
+        ModelError: a tensor that the architecture does not have.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for name in stored:
+        if tied and name == "lm_head.weight":
+            continue
+        match = _EXPERT.fullmatch(name)
+        whole, number = (f"{match[1]}.{match[3]}", int(match[2])) if match else (name, 0)
+        found.setdefault(_tensor_name(architecture, whole), {})[number] = name
+    return {name: tuple(parts[n] for n in sorted(parts)) for name, parts in found.items()}
+
+
+def _tensor_name(architecture: Architecture, name: str) -> str:
     if name in _TOP:
         return _TOP[name]
     match = _LAYER.fullmatch(name)
-    if match is None or match[2] not in _INNER:
+    if match is None or match[2] not in architecture.layer:
         raise ModelError(f"llama.cpp has no place for tensor {name!r}", "Export --to merged.")
-    return f"blk.{match[1]}.{_INNER[match[2]]}.{match[3]}"
+    return f"blk.{match[1]}.{architecture.layer[match[2]]}.{match[3]}"
 
 
-def base_name(name: str) -> str:
+def base_name(architecture: Architecture, name: str) -> str:
     """The base's name of a tensor of llama.cpp.
 
     Raises:
@@ -120,20 +208,22 @@ def base_name(name: str) -> str:
     if name in top:
         return top[name]
     match = _BLOCK.fullmatch(name)
-    inner = {ours: theirs for theirs, ours in _INNER.items()}
-    if match is None or match[2] not in inner:
+    layer = {ours: theirs for theirs, ours in architecture.layer.items()}
+    if match is None or match[2] not in layer:
         raise ModelError(f"tensor {name!r} of the GGUF file is not known")
-    return f"model.layers.{match[1]}.{inner[match[2]]}.{match[3]}"
+    return f"model.layers.{match[1]}.{layer[match[2]]}.{match[3]}"
 
 
 def arranged(
     architecture: Architecture, config: Mapping[str, Any], name: str, tensor: Tensor
 ) -> Tensor:
-    """A tensor as llama.cpp wants its rows.
+    """A tensor of the base, by its name there, as llama.cpp wants it.
 
     transformers rotates channel i with channel i + d/2 of a head; llama.cpp's ``llama`` rotates
     neighbours, so that the rows of queries and keys change places.
     """
+    if _is_norm(name):
+        return tensor + architecture.shift
     heads = _rotated_heads(architecture, config, name)
     if heads is None:
         return tensor
@@ -145,11 +235,17 @@ def restored(
     architecture: Architecture, config: Mapping[str, Any], name: str, tensor: Tensor
 ) -> Tensor:
     """The inverse of ``arranged``."""
+    if _is_norm(name):
+        return tensor - architecture.shift
     heads = _rotated_heads(architecture, config, name)
     if heads is None:
         return tensor
     pairs = tensor.reshape(heads, tensor.shape[0] // heads // 2, 2, *tensor.shape[1:])
     return pairs.transpose(1, 2).reshape(tensor.shape)
+
+
+def _is_norm(name: str) -> bool:
+    return name.endswith("norm.weight")
 
 
 def _rotated_heads(architecture: Architecture, config: Mapping[str, Any], name: str) -> int | None:
@@ -159,93 +255,3 @@ def _rotated_heads(architecture: Architecture, config: Mapping[str, Any], name: 
         return None
     heads = int(config["num_attention_heads"])
     return heads if kind == "q_proj" else int(config.get("num_key_value_heads") or heads)
-
-
-def rope_factors(config: Mapping[str, Any]) -> Tensor | None:
-    """What llama.cpp divides each frequency by, for Llama 3's scaling; None for others.
-
-    Llama 3.1 (Grattafiori et al. 2024, arXiv 2407.21783, §3.4.1): long wavelengths are scaled,
-    short ones kept, those between blended.
-    """
-    rope = _rope(config)
-    if rope["rope_type"] != "llama3":
-        return None
-    size = _head_size(config)
-    frequencies = rope["rope_theta"] ** -(torch.arange(0, size, 2).double() / size)
-    wavelengths = 2 * math.pi / frequencies
-    low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
-    positions = float(rope["original_max_position_embeddings"])
-    smooth = ((positions / wavelengths - low) / (high - low)).clamp(0, 1)
-    factors: Tensor = 1 / ((1 - smooth) / float(rope["factor"]) + smooth)
-    return factors.float()
-
-
-def write_sizes(writer: GGUFWriter, config: Mapping[str, Any], context: int) -> None:
-    """Sizes and constants, under llama.cpp's keys; ``context`` is the most positions."""
-    rope = _rope(config)
-    heads = config["num_attention_heads"]
-    writer.add_context_length(context)
-    writer.add_embedding_length(config["hidden_size"])
-    writer.add_block_count(config["num_hidden_layers"])
-    writer.add_feed_forward_length(config["intermediate_size"])
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_rope_freq_base(float(rope["rope_theta"]))
-    writer.add_rope_dimension_count(_head_size(config))
-    writer.add_key_length(_head_size(config))
-    writer.add_value_length(_head_size(config))
-    writer.add_vocab_size(config["vocab_size"])
-    _SCALINGS[rope["rope_type"]](writer, rope)
-
-
-def read_sizes(fields: Mapping[str, Any], tensors: Collection[str]) -> dict[str, Any]:
-    """A base's ``config.json`` by what a file says.
-
-    Args:
-        fields: of the file.
-        tensors: names of its tensors; what biases and heads there are shows there.
-    """
-    name = fields["general.architecture"]
-    if name not in ARCHITECTURES:
-        raise ModelError(f"architecture {name!r} of the GGUF file is not known")
-    config = {ours: fields[f"{name}.{key}"] for ours, key in _KEYS.items()}
-    rope: dict[str, Any] = {"rope_type": "default", "rope_theta": fields[f"{name}.rope.freq_base"]}
-    if f"{name}.rope.scaling.factor" in fields:
-        rope |= {"rope_type": "linear", "factor": fields[f"{name}.rope.scaling.factor"]}
-    return {
-        **config,
-        "model_type": name,
-        "architectures": [f"{name.capitalize()}ForCausalLM"],
-        "rope_parameters": rope,
-        "attention_bias": "blk.0.attn_q.bias" in tensors,
-        "mlp_bias": "blk.0.ffn_up.bias" in tensors,
-        "tie_word_embeddings": "output.weight" not in tensors,
-    }
-
-
-def _linear(writer: GGUFWriter, rope: Mapping[str, Any]) -> None:
-    writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-    writer.add_rope_scaling_factor(float(rope["factor"]))
-
-
-def _nothing(writer: GGUFWriter, rope: Mapping[str, Any]) -> None:
-    """Llama 3's factors are a tensor; the default needs none."""
-
-
-_SCALINGS: Mapping[str, Callable[[GGUFWriter, Mapping[str, Any]], None]] = MappingProxyType(
-    {"default": _nothing, "linear": _linear, "llama3": _nothing}
-)
-
-
-def _rope(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Rotary settings, from where newer and older configs keep them."""
-    old = config.get("rope_scaling") or {}
-    found = {"rope_theta": config.get("rope_theta") or 10000.0, **old}
-    found |= config.get("rope_parameters") or {}
-    found["rope_type"] = found.get("rope_type") or found.get("type") or "default"
-    return found
-
-
-def _head_size(config: Mapping[str, Any]) -> int:
-    return int(config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"])

@@ -13,21 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from gguf import GGUFReader, TokenType
+from gguf import GGUFReader
 from gguf.quants import dequantize
 from torch import Tensor
 
 from tunewright.core.errors import ModelError
-from tunewright.core.files import write_json_atomic, write_text_atomic
+from tunewright.core.files import write_json_atomic
 from tunewright.export.formats import Arithmetic
 from tunewright.export.gguf.architecture import (
-    ARCHITECTURES,
-    ROPE_FACTORS,
+    Architecture,
+    architecture_named,
     base_name,
-    read_sizes,
     restored,
 )
-from tunewright.export.gguf.vocabulary import pre_tokenizer_of
+from tunewright.export.gguf.read_tokenizer import write_tokenizer
+from tunewright.export.gguf.rotary import ROPE_FACTORS
+from tunewright.export.gguf.sizes import read_sizes
 from tunewright.model.catalog import Base
 from tunewright.model.generation import Shared, TextModel
 from tunewright.model.packed_attention import register
@@ -35,8 +36,6 @@ from tunewright.model.rendering import Renderer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Fields = Mapping[str, Any]
 
 
 def reader(name: str, file: str) -> Callable[[Path, Arithmetic], TextModel]:
@@ -62,10 +61,11 @@ def read_gguf(path: Path, name: str, arithmetic: Arithmetic) -> TextModel:
     config = read_sizes(fields, {tensor.name for tensor in opened.tensors})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        _write_folder(fields, config, folder)
+        ends = write_tokenizer(fields, folder)
+        write_json_atomic(folder / "config.json", {**config, "eos_token_id": ends})
         renderer = Renderer(folder)
         network = _empty(folder, arithmetic.dtype)
-    _fill(network, opened, config)
+    _fill(network, opened, architecture_named(fields["general.architecture"]), config)
     base = Base(name, path.parent, "")
     return TextModel(name, Shared(network.to(arithmetic.device), renderer, base))
 
@@ -85,8 +85,12 @@ def _empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
     return network.eval()
 
 
-def _fill(network: PreTrainedModel, opened: GGUFReader, config: Mapping[str, Any]) -> None:
-    architecture = ARCHITECTURES[config["model_type"]]
+def _fill(
+    network: PreTrainedModel,
+    opened: GGUFReader,
+    architecture: Architecture,
+    config: Mapping[str, Any],
+) -> None:
     own = dict(network.named_parameters())
     for tensor in opened.tensors:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
@@ -94,7 +98,7 @@ def _fill(network: PreTrainedModel, opened: GGUFReader, config: Mapping[str, Any
             rotary = network.get_submodule("model.rotary_emb")
             rotary.inv_freq = rotary.inv_freq / values
             continue
-        name = base_name(tensor.name)
+        name = base_name(architecture, tensor.name)
         weight = own.pop(name, None)
         if weight is None or weight.numel() != values.numel():
             raise ModelError(f"tensor {tensor.name} of the GGUF file fits no weight of the model")
@@ -102,50 +106,3 @@ def _fill(network: PreTrainedModel, opened: GGUFReader, config: Mapping[str, Any
         weight.data.copy_(restored(architecture, config, name, shaped))
     if own:
         raise ModelError(f"the GGUF file lacks {next(iter(own))}")
-
-
-def _write_folder(fields: Fields, config: dict[str, Any], folder: Path) -> None:
-    """A model folder without weights, as the file describes it."""
-
-    def get(key: str) -> Any:
-        return fields.get(f"tokenizer.ggml.{key}")
-
-    tokens, types = get("tokens"), get("token_type")
-    added = [
-        {"id": number, "content": text, "special": types[number] == TokenType.CONTROL,
-         "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-        for number, text in enumerate(tokens)
-        if types[number] in (TokenType.CONTROL, TokenType.USER_DEFINED)
-    ]  # fmt: skip
-    pre_tokenizer, whole = pre_tokenizer_of(get("pre"))
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
-                  "use_regex": False}  # fmt: skip
-    start = tokens[get("bos_token_id")]
-    framed = {"type": "TemplateProcessing", "single": [
-        {"SpecialToken": {"id": start, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {start: {"id": start, "ids": [get("bos_token_id")],
-                                   "tokens": [start]}}}  # fmt: skip
-    model = {
-        "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-        "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
-        "ignore_merges": whole,
-        "vocab": {t: n for n, t in enumerate(tokens) if types[n] != TokenType.UNUSED},
-        "merges": get("merges"),
-    }  # fmt: skip
-    write_json_atomic(
-        folder / "tokenizer.json",
-        {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added,
-         "normalizer": None, "pre_tokenizer": pre_tokenizer,
-         "post_processor": framed if get("add_bos_token") else None,
-         "decoder": byte_level, "model": model},
-    )  # fmt: skip
-    ends = [fields[k] for k in _ENDS if k in fields]
-    write_json_atomic(folder / "config.json", {**config, "eos_token_id": ends})
-    names = {"bos_token": start, "eos_token": tokens[ends[0]],
-             "pad_token": tokens[get("padding_token_id")]}  # fmt: skip
-    write_json_atomic(folder / "tokenizer_config.json", names)
-    write_text_atomic(folder / "chat_template.jinja", fields["tokenizer.chat_template"])
-
-
-_ENDS = tuple(f"tokenizer.ggml.{name}_token_id" for name in ("eos", "eot", "eom"))

@@ -1,15 +1,10 @@
-"""A byte-level BPE tokenizer as GGUF holds it: tokens, their types, merges, end tokens, template.
-
-llama.cpp cannot run a tokenizer's own rules for cutting texts into words; it knows some by name,
-and a tokenizer with others is refused, since its texts would become other tokens.
-"""
+"""A tokenizer as GGUF holds it: tokens, types, merges or scores, end tokens, chat template."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from gguf import GGUFWriter, TokenType
@@ -17,20 +12,21 @@ from tokenizers import Tokenizer
 
 from tunewright.core.errors import ModelError
 from tunewright.core.messages import conversation
+from tunewright.export.gguf.added import name_for, refuse_flags, type_of
+from tunewright.export.gguf.architecture import CONVERT
+from tunewright.export.gguf.byte_level import rule_of
+from tunewright.export.gguf.pieces import BYTES, scores_of
+from tunewright.export.gguf.segmented import RENAMED, as_one_text
+from tunewright.export.gguf.spaces import leads
+from tunewright.model.chat_template import ChatTemplate
+from tunewright.model.folders import ModelFolder
 from tunewright.model.rendering import Renderer
+from tunewright.model.segments import ENCODING, SEGMENTS
+from tunewright.model.tokenizer_files import special_variables
 
-_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-RULES: Mapping[tuple[str | None, bool], str] = MappingProxyType(
-    {
-        (None, False): "gpt-2",
-        (rf"{_WORDS}\p{{N}}{_REST}", False): "qwen2",
-        (rf"{_WORDS}\p{{N}}{{1,3}}{_REST}", True): "llama-bpe",
-        (rf"{_WORDS}\p{{N}}{{1,3}}{_REST}", False): "smaug-bpe",
-    }
-)
-"""Rule for cutting texts, and whether whole words skip the merges → llama.cpp's name of it; None
-is the rule that is built into the byte-level pre-tokenizer."""
+BYTE_LEVEL, PIECES = "gpt2", "llama"
+"""llama.cpp's names of its two kinds of BPE: by merges of bytes, by scores of characters."""
+_OUTSIDE = (TokenType.CONTROL, TokenType.USER_DEFINED, TokenType.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -38,10 +34,14 @@ class Vocabulary:
     """What a GGUF file says of its tokenizer.
 
     Attributes:
+        kind: of tokenizer, by llama.cpp's name.
         rule: llama.cpp's name of the rule by which texts are cut.
         tokens: by id, as many as the embedding has rows.
         types: of each token.
-        merges: ``left right``, in order.
+        merges: ``left right``, in order; empty where scores tell it.
+        scores: of each token; empty where merges tell it.
+        spaced: whether a space is put before every text and after every control token.
+        stripping: whether white space behind control tokens is dropped.
         ends: ids that end an answer; the one that the template writes comes first.
         start: id of the begin token, or None where the base names none.
         framed: whether the tokenizer puts it before every text.
@@ -49,10 +49,14 @@ class Vocabulary:
         template: the chat template.
     """
 
+    kind: str
     rule: str
     tokens: list[str]
     types: list[int]
     merges: list[str]
+    scores: list[float]
+    spaced: bool
+    stripping: bool
     ends: list[int]
     start: int | None
     framed: bool
@@ -61,11 +65,15 @@ class Vocabulary:
 
     def write(self, writer: GGUFWriter) -> None:
         """Put it under llama.cpp's keys."""
-        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_model(self.kind)
         writer.add_tokenizer_pre(self.rule)
         writer.add_token_list(self.tokens)
         writer.add_token_types(self.types)
-        writer.add_token_merges(self.merges)
+        if self.kind == PIECES:
+            writer.add_token_scores(self.scores)
+            writer.add_add_space_prefix(self.spaced)
+        else:
+            writer.add_token_merges(self.merges)
         writer.add_eos_token_id(self.ends[0])
         for other in self.ends[1:2]:
             writer.add_eot_token_id(other)
@@ -77,14 +85,18 @@ class Vocabulary:
         writer.add_pad_token_id(self.padding)
         writer.add_chat_template(self.template)
 
+    def named(self, name: str) -> str:
+        """A model's name in the file, from which llama.cpp concludes on its tokenizer."""
+        return name_for(name, self.stripping)
 
-def vocabulary_of(renderer: Renderer, template: str, begin: str | None, size: int) -> Vocabulary:
+
+def vocabulary_of(renderer: Renderer, files: ModelFolder, template: str, size: int) -> Vocabulary:
     """The vocabulary of a base.
 
     Args:
         renderer: of the base.
+        files: of the base.
         template: its chat template.
-        begin: its begin token, or None.
         size: rows of its embedding.
 
     Raises:
@@ -92,24 +104,33 @@ def vocabulary_of(renderer: Renderer, template: str, begin: str | None, size: in
     """
     described = json.loads(renderer.tokenizer.to_str())
     model = described["model"]
-    if model["type"] != "BPE" or model.get("byte_fallback"):
+    if model["type"] != "BPE":
         raise ModelError(
-            f"GGUF is written for byte-level BPE tokenizers, this one is {model['type']}"
-            + (" with byte fallback" if model.get("byte_fallback") else ""),
-            "Export --to merged and use llama.cpp's convert_hf_to_gguf.py.",
+            f"GGUF is written for BPE tokenizers, this one is {model['type']}", CONVERT
         )
-    tokens, types = _tokens(renderer.tokenizer, size)
-    start = None if begin is None else renderer.tokenizer.token_to_id(begin)
+    variables = special_variables(files)
+    segmented = files.tokenizer.get(ENCODING) == SEGMENTS
+    renamed = RENAMED if segmented else {}
+    stripping = refuse_flags(renderer.tokenizer, ChatTemplate(template, variables), renamed)
+    tokens, types = _tokens(renderer.tokenizer, model, size)
+    start = renderer.tokenizer.token_to_id(variables.get("bos_token", ""))
+    pieces = bool(model.get("byte_fallback"))
     return Vocabulary(
-        rule=_rule(described),
-        tokens=tokens,
+        kind=PIECES if pieces else BYTE_LEVEL,
+        rule="default" if pieces else rule_of(described),
+        tokens=[renamed.get(text, text) for text in tokens],
         types=types,
-        merges=[m if isinstance(m, str) else " ".join(m) for m in model["merges"]],
+        merges=[]
+        if pieces
+        else [m if isinstance(m, str) else " ".join(m) for m in model["merges"]],
+        scores=_scores(described, tokens, types) if pieces else [],
+        spaced=pieces and leads(described, renderer),
+        stripping=stripping,
         ends=_ends(renderer),
         start=start,
         framed=start is not None and renderer.render_text("a").ids[0] == start,
         padding=renderer.pad_id,
-        template=_settled(template, start),
+        template=_settled(as_one_text(template) if segmented else template, start),
     )
 
 
@@ -119,35 +140,30 @@ def _settled(template: str, start: int | None) -> str:
     return '{%- set bos_token = "" -%}' + template if unset else template
 
 
-def pre_tokenizer_of(rule: str) -> tuple[dict[str, Any], bool]:
-    """What cuts texts by a rule of llama.cpp, and whether whole words skip the merges.
-
-    Raises:
-        ModelError: an unknown rule.
-    """
-    for (pattern, whole), name in RULES.items():
-        if name == rule:
-            level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-            if pattern is None:
-                return {**level, "use_regex": True}, whole
-            split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
-                     "invert": False}  # fmt: skip
-            parts = [split, {**level, "use_regex": False}]
-            return {"type": "Sequence", "pretokenizers": parts}, whole
-    raise ModelError(f"the rule {rule!r} for cutting texts is not known")
-
-
-def _tokens(tokenizer: Tokenizer, size: int) -> tuple[list[str], list[int]]:
+def _tokens(
+    tokenizer: Tokenizer, model: Mapping[str, Any], size: int
+) -> tuple[list[str], list[int]]:
     tokens = [f"[PAD{number}]" for number in range(size)]
     types = [int(TokenType.UNUSED)] * size
     for text, number in tokenizer.get_vocab(with_added_tokens=True).items():
         if number >= size:
             raise ModelError(f"token {text!r} has no row in the embedding", "Use another base.")
         tokens[number], types[number] = text, int(TokenType.NORMAL)
+    if model.get("byte_fallback"):
+        for text in BYTES:
+            if text in model["vocab"]:
+                types[model["vocab"][text]] = int(TokenType.BYTE)
     for number, added in tokenizer.get_added_tokens_decoder().items():
-        kind = TokenType.CONTROL if added.special else TokenType.USER_DEFINED
-        types[number] = int(kind)
+        types[number] = int(type_of(added, model["vocab"], model.get("unk_token")))
     return tokens, types
+
+
+def _scores(described: Mapping[str, Any], tokens: list[str], types: list[int]) -> list[float]:
+    outside = {text for text, kind in zip(tokens, types, strict=True) if kind in _OUTSIDE}
+    scores = scores_of(described, outside)
+    # What is never merged comes after all that is.
+    last = min(scores.values(), default=0.0) - 1
+    return [scores.get(text, last) for text in tokens]
 
 
 def _ends(renderer: Renderer) -> list[int]:
@@ -156,33 +172,3 @@ def _ends(renderer: Renderer) -> list[int]:
     ids, ends = renderer.render(asked).ids, renderer.eos_ids
     written = next((token for token in reversed(ids) if token in ends), min(ends))
     return [written, *sorted(ends - {written})]
-
-
-def _rule(described: Mapping[str, Any]) -> str:
-    pattern = _pattern(described.get("pre_tokenizer"))
-    whole = bool(described["model"].get("ignore_merges"))
-    normalizer = (described.get("normalizer") or {}).get("type", "NFC")
-    rule = RULES.get((pattern, whole))
-    if rule is None or normalizer != "NFC":
-        raise ModelError(
-            "this tokenizer cuts texts into words by a rule that llama.cpp has under no name that"
-            " is known here, so that its texts would become other tokens",
-            "Export --to merged and use llama.cpp's convert_hf_to_gguf.py.",
-        )
-    return rule
-
-
-def _pattern(cutter: Any) -> str | None:
-    """The regular expression of a byte-level pre-tokenizer; None where it is the built-in one."""
-    match cutter:
-        case {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}:
-            return None
-        case {
-            "type": "Sequence",
-            "pretokenizers": [
-                {"type": "Split", "pattern": {"Regex": str(pattern)}, "behavior": "Isolated"},
-                {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
-            ],
-        }:
-            return pattern
-    return "unknown"

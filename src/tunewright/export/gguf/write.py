@@ -19,25 +19,18 @@ from tunewright.core.errors import ModelError
 from tunewright.core.files import write_text_atomic
 from tunewright.export.companions import chat_template
 from tunewright.export.formats import Plan
-from tunewright.export.gguf.architecture import (
-    ROPE_FACTORS,
-    Architecture,
-    architecture_of,
-    arranged,
-    rope_factors,
-    tensor_name,
-    write_sizes,
-)
+from tunewright.export.gguf.architecture import Architecture, architecture_of, settings_of
 from tunewright.export.gguf.ollama import modelfile
 from tunewright.export.gguf.read import reader
+from tunewright.export.gguf.sizes import check_sizes, notes_on, reach, write_sizes
+from tunewright.export.gguf.tensors import Tensors
 from tunewright.export.gguf.vocabulary import Vocabulary, vocabulary_of
 from tunewright.export.merging import MergedWeights
 from tunewright.export.safetensors_files import Progress
 from tunewright.export.staging import folder_name
-from tunewright.model.folders import ModelFolder, read_json
+from tunewright.model.folders import ModelFolder
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
-from tunewright.model.tokenizer_files import special_variables
 
 _F16, _F32 = GGMLQuantizationType.F16, GGMLQuantizationType.F32
 _FILE_TYPES: Mapping[GgufType, LlamaFileType] = MappingProxyType(
@@ -61,7 +54,7 @@ class _Job:
     """All that is written."""
 
     found: Resolved
-    weights: MergedWeights
+    tensors: Tensors
     architecture: Architecture
     config: Mapping[str, Any]
     vocabulary: Vocabulary
@@ -70,7 +63,7 @@ class _Job:
 
     def type_of(self, name: str) -> GGMLQuantizationType:
         """How a tensor is stored: vectors in float32, rows that no blocks fill in float16."""
-        shape = self.weights.shape(name)
+        shape = self.tensors.shapes[name]
         if len(shape) == 1:
             return _F32
         wanted = GGMLQuantizationType[self.stored_as.upper()]
@@ -83,24 +76,23 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
     Raises:
         ModelError: an architecture, a tokenizer or a tuner that the format cannot hold.
     """
-    settings = read_json(found.base.folder / "config.json")
+    settings = settings_of(found.base.folder)
     architecture = architecture_of(settings)
+    check_sizes(architecture, settings)
     weights = MergedWeights(found)
-    for name in weights.stored:
-        tensor_name(name)
+    tensors = Tensors(weights, architecture, settings)
+    context = reach(architecture, settings, renderer.context_length)
     template = chat_template(found)
-    begin = special_variables(ModelFolder.read(found.base.folder)).get("bos_token")
-    vocabulary = vocabulary_of(renderer, template, begin, settings["vocab_size"])
-    job = _Job(
-        found, weights, architecture, settings, vocabulary, config.gguf, renderer.context_length
-    )
+    files = ModelFolder.read(found.base.folder)
+    vocabulary = vocabulary_of(renderer, files, template, settings["vocab_size"])
+    job = _Job(found, tensors, architecture, settings, vocabulary, config.gguf, context)
     file = f"{folder_name(found.name, config.gguf)}.gguf"
 
     def write(folder: Path, progress: Progress) -> None:
         _write(job, folder / file, progress)
         write_text_atomic(folder / "Modelfile", modelfile(file, renderer, vocabulary))
 
-    size = sum(_bytes(weights.shape(name), job.type_of(name)) for name in weights.stored)
+    size = sum(_bytes(shape, job.type_of(name)) for name, shape in tensors.shapes.items())
     return Plan(
         bytes=size + 32 * len(vocabulary.tokens) + 64 * len(vocabulary.merges),
         precision=_PRECISIONS.get(config.gguf, config.gguf),
@@ -111,7 +103,10 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
             "llama.cpp": f"llama-server -m {file} --jinja --alias {found.name}",
             "ollama": f"ollama create {folder_name(found.name, config.gguf)} -f Modelfile",
         },
-        notes=(_k_quants(file, config.gguf),) if config.gguf in ("f32", "f16", "bf16") else (),
+        notes=(
+            *notes_on(context, renderer.context_length),
+            *((_k_quants(file, config.gguf),) if config.gguf in ("f32", "f16", "bf16") else ()),
+        ),
     )
 
 
@@ -132,18 +127,15 @@ def _bytes(shape: tuple[int, ...], kind: GGMLQuantizationType) -> int:
 def _write(job: _Job, path: Path, progress: Progress) -> None:
     writer = GGUFWriter(path, job.architecture.name)
     writer.add_type("model")
-    writer.add_name(job.found.name)
+    writer.add_name(job.vocabulary.named(job.found.name))
     writer.add_file_type(_FILE_TYPES[job.stored_as])
     writer.add_quantization_version(GGML_QUANT_VERSION)
-    write_sizes(writer, job.config, job.context)
+    write_sizes(writer, job.architecture, job.config, job.context)
     job.vocabulary.write(writer)
-    factors = rope_factors(job.config)
-    if factors is not None:
-        writer.add_tensor_info(ROPE_FACTORS, factors.shape, np.dtype(np.float32), factors.nbytes)
-    for name in job.weights.stored:
-        kind, shape = job.type_of(name), job.weights.shape(name)
+    for name, shape in job.tensors.shapes.items():
+        kind = job.type_of(name)
         writer.add_tensor_info(
-            tensor_name(name),
+            name,
             quant_shape_to_byte_shape(shape, kind),
             np.dtype(np.uint8),
             _bytes(shape, kind),
@@ -153,18 +145,16 @@ def _write(job: _Job, path: Path, progress: Progress) -> None:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        if factors is not None:
-            writer.write_tensor_data(factors.numpy())
-        for done, name in enumerate(job.weights.stored, start=1):
+        for done, name in enumerate(job.tensors.shapes, start=1):
             writer.write_tensor_data(_stored(job, name))
-            progress(done, len(job.weights.stored))
+            progress(done, len(job.tensors.shapes))
     finally:
         writer.close()
 
 
 def _stored(job: _Job, name: str) -> np.ndarray[Any, Any]:
-    """A merged tensor as it lies in the file."""
-    tensor = arranged(job.architecture, job.config, name, job.weights.read(name))
+    """A tensor as it lies in the file."""
+    tensor = job.tensors.read(name)
     kind = job.type_of(name)
     if not bool(torch.isfinite(tensor).all()):
         raise ModelError(f"{name} is not finite", "Tune again with a lower learning rate.")
