@@ -74,16 +74,3 @@ def test_answers_are_held_to_a_schema(glm: Any) -> None:
         assert json.loads(choice["message"]["content"])["a"] in ("你好", "世界")
 
     session(glm, story)
-
-
-def test_calls_are_not_promised(glm: Any) -> None:
-    tool = {"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}
-    body = {"messages": user("aab"), "max_tokens": 4, "tools": [tool]}
-
-    async def story(post: Ask) -> None:
-        assert (await post("chat/completions", model="base", **body)).status_code == 200
-        reply = await post("chat/completions", model="base", tool_choice="required", **body)
-        assert reply.status_code == 400
-        assert reply.json()["error"]["param"] == "tool_choice"
-
-    session(glm, story)

@@ -8,17 +8,53 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunewright.core.messages import ToolCall
 from tunewright.deployment.bodies import Reporting
 from tunewright.deployment.replies import ReplyWriter, RequestError, usage
 from tunewright.deployment.rows import Job, Reason, Token
 from tunewright.deployment.streaming import DONE_LINE, event_lines
-from tunewright.deployment.tool_calls import Call, CallReader
+from tunewright.deployment.tool_calls import identified, wire
+from tunewright.model.calls.forms import CallForm
+from tunewright.model.calls.reader import CallReader
 from tunewright.model.text_growth import TextGrowth
 
 # JSON knows no infinity; OpenAI writes this for what is all but impossible.
 _LOWEST = -9999.0
 Decode = Callable[[Sequence[int]], str]
 Spell = Callable[[int], bytes]
+
+
+class Calls:
+    """The calls of one answer, each with an id.
+
+    Args:
+        reader: reads them.
+        form: how the base writes them.
+
+    Attributes:
+        made: so far.
+    """
+
+    def __init__(self, reader: CallReader, form: CallForm) -> None:
+        self._reader = reader
+        self._form = form
+        self.made: list[ToolCall] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer has called all that it may."""
+        return self._reader.over
+
+    def feed(self, text: str) -> tuple[str, list[ToolCall]]:
+        """Text that is no call for certain, and calls that are complete."""
+        words, found = self._reader.feed(text)
+        named = [identified(call, self._form) for call in found]
+        self.made += named
+        return words, named
+
+    def finish(self) -> str:
+        """What was held back and is no call after all."""
+        return self._reader.finish()
 
 
 class Growing:
@@ -43,12 +79,12 @@ class Growing:
         decode: Decode,
         stops: Sequence[str],
         ends: frozenset[int],
-        calls: CallReader | None = None,
+        calls: Calls | None = None,
     ) -> None:
         self._growth = TextGrowth(decode, stops)
         self._stops = bool(stops)
         self._ends = ends
-        self._reader = calls
+        self._calls = calls
         self._texts: list[str] = []
         self.count = 0
         self.reason: str | None = None
@@ -61,11 +97,11 @@ class Growing:
         return "".join(self._texts)
 
     @property
-    def called(self) -> list[Call]:
+    def called(self) -> list[ToolCall]:
         """The calls that it holds."""
-        return self._reader.calls if self._reader else []
+        return self._calls.made if self._calls else []
 
-    def take(self, token: Token, reason: Reason | None) -> tuple[str, list[Call]]:
+    def take(self, token: Token, reason: Reason | None) -> tuple[str, list[ToolCall]]:
         """The text and the calls that a token makes certain; nothing once a stop text was met."""
         if self.reason is not None:
             return "", []
@@ -84,13 +120,18 @@ class Growing:
             self.reason = "stop" if self._growth.stopped else reason
         return self._read(piece)
 
-    def _read(self, piece: str) -> tuple[str, list[Call]]:
-        found: list[Call] = []
-        if self._reader is not None:
-            piece, found = self._reader.feed(piece)
-            if self.reason is not None:
-                piece += self._reader.finish()
-                self.reason = "tool_calls" if self._reader.calls else self.reason
+    def _read(self, piece: str) -> tuple[str, list[ToolCall]]:
+        found: list[ToolCall] = []
+        if self._calls is not None:
+            piece, found = self._calls.feed(piece)
+            if self._calls.over:
+                self.reason = "tool_calls"
+            elif self.reason is not None:
+                rest = self._calls.finish()
+                piece += rest
+                # A further call that was cut off was not made: the answer is not complete.
+                cut = rest.strip() and self.reason == "length"
+                self.reason = "tool_calls" if self._calls.made and not cut else self.reason
         if piece:
             self._texts.append(piece)
         return piece, found
@@ -102,7 +143,7 @@ class _Piece:
 
     first: int
     texts: list[str] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
+    calls: list[ToolCall] = field(default_factory=list)
 
 
 class Answer(ABC):
@@ -226,7 +267,7 @@ class ChatAnswer(Answer):
         message: dict[str, Any] = {"role": "assistant", "content": one.text, "refusal": None}
         if one.called:
             message["content"] = one.text or None
-            message["tool_calls"] = [call.wire() for call in one.called]
+            message["tool_calls"] = [wire(call) for call in one.called]
         return {
             "index": index,
             "message": message,
@@ -246,7 +287,7 @@ class ChatAnswer(Answer):
             chunks.append(_delta(index, {"content": text}, logprobs))
         first = len(one.called) - len(piece.calls)
         for place, call in enumerate(piece.calls, first):
-            chunks.append(_delta(index, {"tool_calls": [call.wire(place)]}))
+            chunks.append(_delta(index, {"tool_calls": [wire(call, place)]}))
         if one.reason is not None:
             chunks.append(_delta(index, {}, None, one.reason))
         return chunks

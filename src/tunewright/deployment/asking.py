@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunewright.core.messages import Conversation
-from tunewright.deployment.answers import ChatAnswer, Growing, TextAnswer
+from tunewright.deployment.answers import Calls, ChatAnswer, Growing, TextAnswer
 from tunewright.deployment.bodies import BASE_NAME, GenerationBody
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.replies import ReplyWriter, RequestError
@@ -23,7 +23,8 @@ from tunewright.deployment.text_protocol import (
     Prompt,
     TokenizeRequest,
 )
-from tunewright.deployment.tool_calls import CallForm, CallReader
+from tunewright.model.calls.forms import CallForm
+from tunewright.model.calls.reader import CallReader
 
 if TYPE_CHECKING:
     from tunewright.config.serving import GenerationConfig
@@ -251,16 +252,16 @@ class Desk:
 
     def _growing(self, asked: GenerationBody) -> Growing:
         base = self._base
-        tools = asked.tools if isinstance(asked, ChatRequest) else None
-        form = base.call_form if tools and asked_for_tools(asked) else None
-        if form is None:
+        form = base.call_form
+        if form is None or not isinstance(asked, ChatRequest) or not asked_for_tools(asked):
             return Growing(base.decode, asked.stop, base.ends)
-        names = frozenset(tool["function"]["name"] for tool in tools or ())
+        names = [tool["function"]["name"] for tool in asked.tools or ()]
+        reader = CallReader(form, names, asked.parallel_tool_calls is not False)
 
         def decode(ids: Sequence[int]) -> str:
             return base.decode(ids, controls=True)
 
-        return Growing(decode, asked.stop, base.ends, CallReader(form, names))
+        return Growing(decode, asked.stop, base.ends, Calls(reader, form))
 
     def _wishes(
         self,

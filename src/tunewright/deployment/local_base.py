@@ -12,14 +12,15 @@ from transformers import PreTrainedModel
 
 from tunewright.core.messages import Conversation
 from tunewright.core.settings import answering_precision
+from tunewright.deployment.call_grammar import call_grammar
 from tunewright.deployment.decoding import Memory, RowGroup
 from tunewright.deployment.drawing import Drawer
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.rows import Grammar
 from tunewright.deployment.scheduler import Group
-from tunewright.deployment.tool_calls import CallForm
 from tunewright.deployment.vocabulary import Vocabulary
 from tunewright.model.adapters import load_adapter, load_foundation, set_active, unload
+from tunewright.model.calls.forms import CallForm
 from tunewright.model.choices import Choices
 from tunewright.model.embedding import mean_states
 from tunewright.model.kv_blocks import BLOCK, Blocks
@@ -164,7 +165,9 @@ class LocalBase:
                 param="tool_choice",
                 code="unsupported_parameter",
             )
-        return self._vocabulary.form(self.call_form.grammar(tools, several), "tools")
+        return self._vocabulary.form(
+            call_grammar(self.call_form, self._renderer.control_ids, tools, several), "tools"
+        )
 
     def memory(self) -> dict[str, int]:
         """How much of the cache is there and in use, in tokens."""

@@ -7,9 +7,8 @@ generates.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -171,8 +170,3 @@ class FormState:
 def _refused(problem: str, param: str) -> RequestError:
     text = problem.strip().splitlines()[0][:300] if problem.strip() else "not a valid schema"
     return RequestError(400, f"{param}: {text}", param=param, code="invalid_value")
-
-
-def quoted(texts: Sequence[str]) -> str:
-    """Texts one after the other in Lark's notation; empty ones are left out."""
-    return " ".join(json.dumps(text, ensure_ascii=False) for text in texts if text)

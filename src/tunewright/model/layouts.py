@@ -19,8 +19,8 @@ _LOST: dict[Kind, str] = {
     "call": "the base's chat template leaves out tool calls",
     "result": "the base's chat template leaves out what tools answer",
 }
-# A private character that hides a control token, as JSON writes it in ASCII.
-_ESCAPED = re.compile(r"\\udb8[0-3]\\ud[c-f]", re.IGNORECASE)
+# A private character that hides a control token, as JSON writes it in ASCII and as Python does.
+_ESCAPED = re.compile(r"\\udb8[0-3]\\ud[c-f]|\\U000f0", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -181,6 +181,11 @@ class Renderer:
         """The base's control tokens as they are spelled; in a text they are plain characters."""
         return tuple(self._control.tokens)
 
+    @property
+    def control_ids(self) -> dict[str, int]:
+        """The ids of the base's control tokens, by their spelling."""
+        return dict(self._control.tokens)
+
     # For people -------------------------------------------------------------------------------
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -122,7 +122,7 @@ def test_tools_and_their_calls(renderer: Renderer) -> None:
         "Answer the following questions as best as you can. You have access to the following "
         "tools:\n" + json.dumps([tool["function"]], indent=4)
     )
-    code = '```python\ntool_call(word="aa", exact=True, most=3)\n```'
+    code = "```python\ntool_call(word='aa', exact=True, most=3)\n```"
     call_turn = turn(ASSISTANT, code, "find")
     turns = [turn(SYSTEM, listed), turn(USER, "people"), call_turn, turn(OBSERVATION, "ab")]
     assert row.ids == [GMASK, SOP, *chain(*turns), *turn(ASSISTANT, "aab"), END]

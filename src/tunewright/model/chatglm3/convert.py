@@ -32,7 +32,7 @@ from tunewright.model.weights import StoredTensor, stored_tensors, weight_files,
 
 MODEL_TYPE = "chatglm"
 PIECES = "tokenizer.model"
-_VERSION = 1
+_VERSION = 2
 _SLACK = 64 * 2**20
 _INDEX = "model.safetensors.index.json"
 _TORCH_INDEX = "pytorch_model.bin.index.json"

@@ -72,7 +72,7 @@ You have access to the following tools:' -%}
 {%- for call in message.tool_calls or [] -%}
 {%- set arguments = namespace(text='') -%}
 {%- for name, value in call.function.arguments.items() -%}
-{%- set python = value | string if value is boolean or value is none else value | tojson -%}
+{%- set python = ([value] | string)[1:-1] -%}
 {%- set arguments.text = arguments.text + (', ' if arguments.text else '') + name + '=' + python -%}
 {%- endfor -%}
 {{- turn('assistant', call.function.name, '```python\\ntool_call(' + arguments.text + ')\\n```') -}}

@@ -1,0 +1,99 @@
+"""Folders of every family whose template writes calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from tests.model.chatglm3.files import write_folder
+from tests.model.family_bases import SPECIMENS, Specimen, write_base
+
+from tunewright.core.messages import Conversation, Message, ToolCall
+from tunewright.core.settings import Settings
+from tunewright.model.catalog import resolve_base
+from tunewright.model.rendering import Renderer
+
+# As DeepSeek writes calls since V3.1: between control tokens, a name and bare JSON.
+_DEEPSEEK31 = """\
+{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+    {{- messages[0]['content'] }}
+{%- endif %}
+{%- for tool in tools or [] %}
+    {{- '\\n### ' + tool.function.name + '\\n' + tool.function | tojson }}
+{%- endfor %}
+{%- for message in messages %}
+    {%- if message['role'] == 'user' %}
+        {{- '<｜User｜>' + message['content'] }}
+    {%- elif message['role'] == 'tool' %}
+        {{- '<｜tool▁output▁begin｜>' + message['content'] + '<｜tool▁output▁end｜>' }}
+    {%- elif message['role'] == 'assistant' %}
+        {{- '<｜Assistant｜>' + message['content'] }}
+        {%- for call in message['tool_calls'] or [] %}
+            {{- '<｜tool▁calls▁begin｜>' if loop.first else '' }}
+            {{- '<｜tool▁call▁begin｜>' + call.function.name + '<｜tool▁sep｜>' }}
+            {{- call.function.arguments | tojson + '<｜tool▁call▁end｜>' }}
+            {{- '<｜tool▁calls▁end｜>' if loop.last else '' }}
+        {%- endfor %}
+        {{- eos_token }}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<｜Assistant｜>' }}
+{%- endif %}
+"""
+_DEEPSEEK = SPECIMENS["deepseek3"]
+_OTHERS = {
+    "deepseek31": replace(
+        _DEEPSEEK,
+        template=_DEEPSEEK31,
+        tools=True,
+        specials=(
+            *_DEEPSEEK.specials, "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>",
+            "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
+            "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>",
+        ),
+    )
+}  # fmt: skip
+
+
+def write_bases(root: Path, names: Sequence[str], weights: bool = False) -> dict[str, Path]:
+    """The folders by family; random weights if wanted, except those that are always there."""
+    found: dict[str, Path] = {}
+    for name in names:
+        if name == "nano":
+            found[name] = Path(str(files("tunewright"))) / "bases" / "nano"
+        elif name == "chatglm3":
+            write_folder(root / name)
+            config = root / name / "config.json"
+            values = json.loads(config.read_text(encoding="utf-8"))
+            # Room for the tools that a prompt lists, letter by letter.
+            config.write_text(json.dumps({**values, "seq_length": 4096}), encoding="utf-8")
+            settings = Settings(home=root / "home", offline=True)
+            found[name] = resolve_base(str(root / name), settings).folder
+        else:
+            specimen: Specimen = _OTHERS.get(name) or SPECIMENS[name]
+            roomy = {**specimen.config, "max_position_embeddings": 4096}
+            found[name] = write_base(replace(specimen, config=roomy), root / name, weights)
+    return found
+
+
+def taught(renderer: Renderer, calls: Sequence[ToolCall], words: str = "") -> list[int]:
+    """The tokens that are learnt of an answer which calls functions, its end left out."""
+    names = {call.name for call in calls} or {"f"}
+    told = Conversation(
+        messages=(
+            Message(role="user", content="?"),
+            Message(role="assistant", content=words, tool_calls=tuple(calls)),
+        ),
+        tools=tuple({"type": "function", "function": {"name": name}} for name in names),
+    )
+    row = renderer.render(told)
+    return [
+        token
+        for token, learnt in zip(row.ids, row.mask, strict=True)
+        if learnt and token not in renderer.eos_ids
+    ]
