@@ -62,7 +62,8 @@ def read_gguf(path: Path, name: str, arithmetic: Arithmetic) -> TextModel:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         ends = write_tokenizer(fields, folder)
-        write_json_atomic(folder / "config.json", {**config, "eos_token_id": ends})
+        ids = {"eos_token_id": ends, "pad_token_id": fields["tokenizer.ggml.padding_token_id"]}
+        write_json_atomic(folder / "config.json", {**config, **ids})
         renderer = Renderer(folder)
         network = _empty(folder, arithmetic.dtype)
     _fill(network, opened, architecture_named(fields["general.architecture"]), config)
