@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from tests.api.conftest import Server, start_server
 from tests.export.conftest import MakeTuned
 from tests.export.test_parity import run
 
-from tunewright.core.records import Model
+from tunewright.core.messages import conversation
+from tunewright.core.records import Evaluation, Model
 from tunewright.core.store import Store
+from tunewright.export.formats import Arithmetic, load_tuned
+from tunewright.export.observation import Spoken, answer_logits, speak
+from tunewright.export.parting import find_parting
+from tunewright.model.references import resolve_responder
 
 
 @pytest.fixture
@@ -60,3 +66,61 @@ def test_serving_answers_as_the_model_does(
     code, found, err = run(capsys, "parity", tuned.id, *common, "--served-as", "nobody")
     assert code == 1
     assert "Traceback" not in err
+
+
+def test_where_memory_is_short_kept_answers_stand_in(
+    store: Store, tuned: Model, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--home", str(store.home), "--endpoint", f"{server.url}/v1", "--memory-gb", "1e-5")
+    code, _, err = run(capsys, "parity", tuned.id, *small)
+    assert code == 2
+    assert "its newest evaluation keeps no greedy answers" in err
+    base = Path(tuned.base)
+    asked = ("--dataset", "latest", "--models", str(base), "--models", tuned.id, "--no-general",
+             "--probes-seen", "0", "--no-safety", "--max-new-tokens", "16")  # fmt: skip
+    code, _, err = run(capsys, "evaluate", "--home", str(store.home), *asked)
+    evaluation = store.list(Evaluation)[0]
+    code, found, err = run(capsys, "parity", tuned.id, *small)
+    assert code == 0, err
+    assert found["reference"] == f"kept by evaluation {evaluation.id}"
+    assert found["answers"]["identical"] == found["answers"]["same_prompt_ids"] == 6
+    code, found, err = run(capsys, "parity", tuned.id, *small, "--served-as", base.name)
+    assert code == 1
+    assert set(found["first_difference"]) == {"prompt", "expected", "found"}
+
+
+def test_two_tokens_alike_but_for_rounding_are_either_right(store: Store, tuned: Model) -> None:
+    found = resolve_responder(store, tuned.id)
+    model = load_tuned(found, Arithmetic(torch.device("cpu"), torch.float32))
+    (spoken,) = speak(model, [conversation(("user", "hello"))], 24)
+    assert find_parting(model, spoken, spoken, 1e-3) is None
+    decode = model.renderer.decode
+    # Where the second likeliest token is text that tells it from the likeliest.
+    logits = answer_logits(model, spoken)
+    number = next(
+        number
+        for number, row in enumerate(logits)
+        if not decode(spoken.tokens[:number]).endswith("\ufffd")
+        and len({decode([token]).strip("\ufffd ")[:1] for token in row.topk(2).indices} - {""}) == 2
+    )
+    row = logits[number]
+    first, second = row.topk(2).indices.tolist()
+    pieces = decode([first]), decode([second])
+    text = decode([*spoken.tokens[:number], second])
+    other = Spoken((), (), text, False)
+    gap = float(row[first] - row[second])
+    wide = find_parting(model, spoken, other, gap + 1e-4)
+    assert wide is not None
+    assert (wide.token, wide.gap) == (number, pytest.approx(gap, abs=1e-4))
+    narrow = find_parting(model, spoken, other, gap / 2)
+    assert narrow is not None
+    assert (narrow.expected, narrow.gap) == (pieces[0], None)
+    assert narrow.found == pieces[1]
+    # An answer that goes on where the model ends, and one that ends where the model goes on.
+    ended = Spoken(spoken.prompt, (*spoken.tokens[:number], *model.renderer.eos_ids), "", True)
+    longer = find_parting(model, ended, Spoken((), (), text, False), 0)
+    assert longer is not None
+    assert (longer.token, longer.expected) == (number, "")
+    short = find_parting(model, spoken, Spoken((), (), decode(spoken.tokens[:number]), True), 0)
+    assert short is not None
+    assert (short.token, short.found) == (number, "")

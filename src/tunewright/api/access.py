@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from tunewright.api.keys import KeyRing, bearer
 from tunewright.api.limits import Limits
 from tunewright.api.metering import meter_of
 from tunewright.api.scopes import opens, scope_of
-from tunewright.core.api_keys import state_of
+from tunewright.core.api_keys import digest_of, state_of
 from tunewright.core.records import ApiKey
 from tunewright.core.scopes import ANY_MODEL, DEFAULT_PROJECT, SCOPES
 from tunewright.deployment.audience import Audience
@@ -34,6 +36,7 @@ class Caller:
         scopes: what the key opens.
         limits: the key's own, by the names of ``LimitsConfig``.
         models: what it may ask, see ``Audience``.
+        own: the server itself asks: its requests are neither limited nor billed.
     """
 
     project: str = DEFAULT_PROJECT
@@ -41,6 +44,7 @@ class Caller:
     scopes: frozenset[str] = frozenset(SCOPES)
     limits: Mapping[str, int] = field(default_factory=dict)
     models: tuple[str, ...] = (ANY_MODEL,)
+    own: bool = False
 
     @property
     def audience(self) -> Audience:
@@ -64,6 +68,7 @@ class Access:
         self._ring = ring
         self._always = always
         self._never = never
+        self._lent: dict[str, Caller] = {}
         self.limits = limits
 
     async def keyed(self) -> bool:
@@ -76,9 +81,11 @@ class Access:
         Raises:
             RequestError: 401.
         """
+        secret = bearer(authorization)
+        if self._lent and secret is not None and (lent := self._lent.get(digest_of(secret))):
+            return lent
         if not await self.keyed():
             return Caller()
-        secret = bearer(authorization)
         if secret is None:
             raise _unknown("this is no API key" if authorization else "an API key is needed")
         key = await self._ring.find(secret)
@@ -88,6 +95,17 @@ class Access:
         if state != "valid":
             raise _unknown(f"this API key is {state}")
         return _caller(key)
+
+    @contextmanager
+    def lend(self, caller: Caller) -> Iterator[str]:
+        """A key that stands for a caller while the block runs; it is kept in memory alone."""
+        secret = secrets.token_urlsafe(32)
+        digest = digest_of(secret.encode())
+        self._lent[digest] = caller
+        try:
+            yield secret
+        finally:
+            del self._lent[digest]
 
     async def holder(self, key: str, project: str) -> Caller:
         """Whose key has this id: for what is asked in its name later, whatever its state then.
@@ -135,7 +153,8 @@ async def authenticate(
             else "no API key opens this route",
             code="missing_scope",
         )
-    meter.enter(caller, access.limits.of(caller.key or "", caller.limits))
+    if not caller.own:
+        meter.enter(caller, access.limits.of(caller.key or "", caller.limits))
     return caller
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from tunewright.api.asking import ServerAsker
+from tunewright.api.comparing import ComparingHost
 from tunewright.api.stored_completions import completions_of
 from tunewright.config.serving import ServeConfig
 from tunewright.core.queue import Entry
 from tunewright.core.store import Store
+from tunewright.deployment.parity import PARITY
 from tunewright.deployment.routing import Routes
 from tunewright.jobs.background import Background, Task
 from tunewright.jobs.batches import BATCH, BatchTask
+from tunewright.jobs.comparing import ComparisonTask
 from tunewright.jobs.evals import EVAL, EvalTask
 from tunewright.jobs.pace import Pacer
 
@@ -40,7 +43,11 @@ async def working(app: FastAPI) -> AsyncIterator[None]:
         seconds, workers = config.jobs.lease, config.batches.at_once
         return EvalTask(store, entry, seconds, asker, pacer, workers)
 
-    kinds = {BATCH: batch, EVAL: eval_run}
+    kinds: dict[str, Callable[[Entry], Task]] = {BATCH: batch, EVAL: eval_run}
+    url: str | None = getattr(app.state, "url", None)
+    if url is not None:
+        host = ComparingHost(f"{url}/v1", state.access, state.books, gateway)
+        kinds[PARITY] = lambda entry: ComparisonTask(store, entry, config.jobs, host, config.device)
     upkeep = completions_of(store, config).sweep
     background = app.state.background = Background(store, config.jobs, kinds, upkeep)
     background.start()

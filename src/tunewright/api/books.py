@@ -104,7 +104,7 @@ class Books:
         )
 
     def _bill(self, meter: Meter, ended: Sums) -> None:
-        if meter.caller is None:
+        if meter.caller is None or meter.caller.own:
             return
         key = meter.caller.key or ""
         sums = meter.unbilled()
@@ -119,6 +119,8 @@ class Books:
         metrics = self.metrics
         model = metrics.model(meter.model)
         metrics.in_flight.set(len(self._open))
+        if meter.caller is not None and meter.caller.own:
+            return
         metrics.requests.labels(route, str(meter.status), model).inc()
         metrics.seconds.labels(route).observe(time.perf_counter() - meter.started)
         if meter.failed:

@@ -38,6 +38,7 @@ from tunewright.deployment.deploy import (
 )
 from tunewright.deployment.deployments import Deployments
 from tunewright.deployment.live import Live
+from tunewright.deployment.parity import COMPARED_AGAIN, compare_again
 from tunewright.deployment.replies import RequestError
 
 router = APIRouter(prefix="/v1/deployments", dependencies=[Depends(authenticate)])
@@ -207,6 +208,18 @@ async def switch_off(
 
 
 @router.post(
+    "/{name}/compare",
+    summary="Compare a deployment's models with what was trained, again",
+    openapi_extra=_optional("SwitchDeploymentRequest"),
+)
+async def compare(named: NamedOf, request: Request, act: ActOf, caller: CallerOf) -> dict[str, Any]:
+    """What is known by now is forgotten; under `parity: require` they do not answer until then."""
+    asked = await _maybe(request, SwitchDeploymentRequest)
+    signed = Signed(_by(caller), COMPARED_AGAIN, asked.reason)
+    return await act(lambda store: compare_again(store, named.id, signed))
+
+
+@router.post(
     "/{name}/canary", summary="Try a second model", openapi_extra=json_body("CanaryRequest")
 )
 async def try_canary(
@@ -303,5 +316,5 @@ def _object(record: Deployment, live: Live | None = None) -> dict[str, Any]:
         "object": "deployment",
         "created_at": int(record.created),
         "changed_at": int(record.changed),
-        **({"standing": live.standing()} if live is not None else {}),
+        **({"standing": live.standing(), "parity": live.proof.told} if live is not None else {}),
     }

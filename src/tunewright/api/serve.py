@@ -47,6 +47,7 @@ def serve(config: ServeConfig, store: Store, listen: Listener = ignore) -> None:
             config = config.model_copy(update={"require_keys": True})
         app = create_app(store, config)
         url = _url(config.host, listener.getsockname()[1])
+        app.state.url = _own_url(listener)
         server = _Server(
             # Its own log goes to stdout, where only results belong.
             uvicorn.Config(
@@ -159,6 +160,15 @@ def _explain(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "ports below 1024 need special rights"
     return str(error.strerror or error)
+
+
+def _own_url(listener: socket.socket) -> str:
+    """Where this machine itself reaches the server."""
+    host, port = listener.getsockname()[:2]
+    address = ipaddress.ip_address(host.partition("%")[0])
+    if address.is_unspecified:
+        host = "127.0.0.1" if address.version == 4 else "::1"
+    return _url(host, port)
 
 
 def _url(host: str, port: int) -> str:

@@ -26,6 +26,7 @@ from tunewright.core.errors import ConfigError
 from tunewright.core.records import Deployment, Model
 from tunewright.core.store import Store
 from tunewright.deployment import deploy as deploying
+from tunewright.deployment.parity import COMPARED_AGAIN, compare_again, parity_of
 
 _reason = click.option("--reason", help="Why, for the history.")
 _override = click.option(
@@ -103,8 +104,10 @@ def list_deployments(common: Common) -> None:
 @click.argument("name")
 @common_options
 def show(common: Common, name: str) -> None:
-    """One deployment: its settings, and why its models may be served."""
-    facts = common.store().get(Deployment, name).model_dump(mode="json")
+    """One deployment: its settings, why its models may be served, and whether as trained."""
+    store = common.store()
+    found = store.get(Deployment, name)
+    facts = {**found.model_dump(mode="json"), "parity": parity_of(store, found)}
     if not common.as_json:
         Console().print_json(data=facts, ensure_ascii=False)
     common.finish(facts)
@@ -146,6 +149,16 @@ def switch_off(common: Common, name: str, reason: str | None) -> None:
     """Give its fixed answer, or an error, until somebody switches it on."""
     store = common.store()
     _tell(common, store, switch(store, name, False, Signed(_me(), "off", reason)), "Now")
+
+
+@deployments.command("compare")
+@click.argument("name")
+@_reason
+@common_options
+def compare(common: Common, name: str, reason: str | None) -> None:
+    """Forget how its models compared with what was trained; a running server compares them anew."""
+    store = common.store()
+    _tell(common, store, compare_again(store, name, Signed(_me(), COMPARED_AGAIN, reason)), "Now")
 
 
 @deployments.command("canary")
@@ -243,7 +256,8 @@ def _called(store: Store, reference: str) -> str:
 
 def _state(one: Deployment) -> str:
     if one.on:
-        return "on"
+        failed = any(told["state"] == "failed" for told in one.parity.values())
+        return "on, PARITY FAILED" if failed else "on"
     return "off (health rule)" if one.off_by == "health" else "off"
 
 

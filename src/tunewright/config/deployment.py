@@ -79,6 +79,8 @@ class DeployConfig(StageConfig):
     """How long a stream's first text is waited for before the next in the chain is asked."""
     answer_seconds: float = Field(default=60.0, gt=0, le=3600)
     """How long a whole answer is waited for before the next in the chain is asked."""
+    parity: Literal["check", "require", "off"] = "check"
+    """Compare tuned models, as served, with what was trained; require: before they answer."""
     project: str | None = Field(default=None, min_length=1, max_length=64)
     """Who may ask it; everybody where no project is named."""
     answer: AnswerConfig = AnswerConfig()

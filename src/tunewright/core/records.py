@@ -289,6 +289,9 @@ class Deployment(Record):
     """As ``DeployConfig`` holds them; tuned models go by their ids."""
     evidence: dict[str, dict[str, str | None]] = Field(default_factory=dict)
     """``{id of a tuned model: {evaluation: id, override: reason}}``: why it may be served."""
+    parity: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """``{id of a tuned model: {comparison: id, state: passed, failed or not_compared, reason}}``:
+    whether it is served as it was trained, as far as that is known."""
     on: bool = True
     """Whether it answers."""
     off_by: Literal["person", "health"] | None = None
@@ -307,8 +310,31 @@ class Deployment(Record):
         return tuple(dict.fromkeys((*self.evidence, *(one for one in known if one))))
 
 
+class Comparison(Record):
+    """A tuned model as servers answer with it, beside the model as it was trained.
+
+    Until it has an outcome, where it stands is in the queue.
+    """
+
+    kind: ClassVar[str] = "comparison"
+    prefix: ClassVar[str] = "cmp"
+    folder: ClassVar[str] = "comparisons"
+
+    model: str
+    """Id of the tuned model; no parent of this record, which must not keep it from going."""
+    served: dict[str, Any]
+    """How: ``{tunewright, torch, transformers, device, precision, kv_tokens, base, renderer,
+    server}``."""
+    outcome: Literal["passed", "failed", "not_compared"] | None = None
+    reason: str = ""
+    """The outcome in words."""
+    report: dict[str, Any] = Field(default_factory=dict)
+    """What ``tunewright parity --json`` tells."""
+    finished: float | None = None
+
+
 RECORDS: tuple[type[Record], ...] = (
     *(Dataset, Run, Model, Evaluation),
     *(File, Upload, FineTuningJob, CheckpointPermission),
-    *(ApiKey, Deployment),
+    *(ApiKey, Deployment, Comparison),
 )

@@ -24,6 +24,7 @@ from tunewright.deployment.deploy import end_canary
 from tunewright.deployment.fallbacks import Step
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.live import Live, Observer
+from tunewright.deployment.parity import conditions, proof_of, seek
 
 LOOK_SECONDS = 0.5
 HEALTH_RULE = "health rule"
@@ -48,6 +49,7 @@ class Deployments:
         self._config = config
         self._gateway = gateway
         self._observer = observer
+        self._conditions = conditions(config)
         self._live: dict[str, Live] = {}
         self._seen = -1
         self._refreshing = asyncio.Lock()
@@ -94,7 +96,7 @@ class Deployments:
             self._seen = seen
 
     def _read(self) -> list[tuple[Deployment, DeployConfig, dict[str, Step]]]:
-        known = {step.reference: step for live in self._live.values() for step in live.steps}
+        known = {step.reference: step for live in self._live.values() for step in live.known}
         found = []
         for record in deployments_of(self._store):
             try:
@@ -114,8 +116,10 @@ class Deployments:
             target = reference_target(self._store, self._config, reference)
         except NotFoundError as error:
             _log.warning("a deployment names %s: %s", reference, error)
-            return known.setdefault(reference, Step(reference, None, error.message))
-        return known.setdefault(reference, Step(reference, target))
+            known[reference] = Step(reference, None, error.message)
+        else:
+            known[reference] = Step(reference, target)
+        return known[reference]
 
     def _revived(self, record: Deployment, config: DeployConfig, steps: dict[str, Step]) -> Live:
         chain = tuple(steps[name] for name in (config.model, *config.fallback))
@@ -123,7 +127,9 @@ class Deployments:
         before = self._live.get(record.name)
         if before is not None and before.record.id != record.id:
             before = None
-        return Live(record, config, chain, canary, self._gateway, self._observer, before)
+        targets = {name: step.target for name, step in steps.items()}
+        proof = proof_of(record, config, targets, self._conditions)
+        return Live(record, config, chain, canary, self._gateway, self._observer, before, proof)
 
     # Looking after them -----------------------------------------------------------------------
 
@@ -150,6 +156,7 @@ class Deployments:
                     if step.target is not None:
                         await self._gateway.readiness(step.target)
             if live.record.on:
+                await self._compare(live)
                 await self._judge(live)
             elif live.record.off_by == "health":
                 self._probing(live)
@@ -169,6 +176,17 @@ class Deployments:
         if complaint is not None:
             live.health.forget()
             await self._flip(live, False, Signed(HEALTH_RULE, "off", complaint))
+
+    async def _compare(self, live: Live) -> None:
+        """See to it that each tuned model is compared with what was trained."""
+        for reference, wanted in live.proof.open.items():
+            try:
+                told = await asyncio.to_thread(seek, self._store, live.record.id, reference, wanted)
+            except NotFoundError:
+                return  # it was deleted a moment ago
+            live.proof.told[reference] = told
+            if told["state"] == "failed":
+                _log.error("deployment %s: %s: %s", live.name, reference, told["reason"])
 
     async def _flip(self, live: Live, on: bool, signed: Signed) -> None:
         _log.warning("deployment %s is switched %s: %s", live.name, signed.change, signed.reason)

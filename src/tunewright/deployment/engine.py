@@ -12,7 +12,6 @@ import json
 import os
 import socket
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -21,24 +20,23 @@ import uvicorn
 from tunewright import __version__
 from tunewright.core.errors import TunewrightError
 from tunewright.core.logs import logging_to_stderr, note
+from tunewright.core.parents import leave_with_parent, read_secret
 from tunewright.core.settings import read_settings, set_process_defaults
 from tunewright.core.store import Store
 from tunewright.deployment.engine_app import engine_app
 from tunewright.model.references import resolve_foundation
 from tunewright.model.rendering import Renderer
 
-_STDIN = 0
-
 
 def main() -> int:
     """Run until the parent is gone."""
     set_process_defaults()
     arguments = _arguments()
-    token = _read_token()
+    token = read_secret()
     # Libraries that print must not write into the line that the parent reads.
     parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    threading.Thread(target=_leave_with_parent, name="parent", daemon=True).start()
+    leave_with_parent()
     if not token:
         return 2
     begun = time.monotonic()
@@ -95,24 +93,6 @@ def _fingerprint(*parts: str) -> str:
 
 def _store(home: Path) -> Store:
     return Store(home, read_settings(home))
-
-
-def _read_token() -> str:
-    """The first line of stdin."""
-    line = b""
-    while not line.endswith(b"\n") and (part := os.read(_STDIN, 1)):
-        line += part
-    return line.decode().strip()
-
-
-def _leave_with_parent() -> None:
-    """End the process when stdin ends, whatever the other threads are doing.
-
-    Reads past Python's own stdin, whose lock a thread must not hold when the interpreter ends.
-    """
-    while os.read(_STDIN, 4096):
-        pass
-    os._exit(0)
 
 
 if __name__ == "__main__":

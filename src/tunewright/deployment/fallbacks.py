@@ -17,10 +17,12 @@ from tunewright.deployment.replies import RequestError
 from tunewright.deployment.upstream import pause_after
 
 T = TypeVar("T")
-Why = Literal["starting", "failing", "resting", "queue_full", "timeout", "failed", "missing"]
+Why = Literal[
+    "starting", "failing", "resting", "queue_full", "timeout", "failed", "missing", "unproven"
+]
 """Why somebody was passed over."""
 
-BLAMELESS: frozenset[Why] = frozenset({"starting", "queue_full"})
+BLAMELESS: frozenset[Why] = frozenset({"starting", "queue_full", "unproven"})
 """What says nothing against a model itself."""
 
 _LONGEST_REST = 30.0
@@ -35,11 +37,13 @@ class Step:
         reference: as the deployment names it.
         target: what that is here; None where it is not served.
         trouble: why it is not.
+        absence: the same in a word.
     """
 
     reference: str
     target: Target | None
     trouble: str = ""
+    absence: Why = "missing"
     _resting_until: float = 0.0
     _failures: int = 0
 
@@ -126,7 +130,7 @@ class Asking(Generic[T]):
     async def _obstacle(self, step: Step) -> Why | None:
         """Why one is better not asked now."""
         if step.target is None:
-            return "missing"
+            return step.absence
         if step.rests():
             return "resting"
         stands = await self.gateway.readiness(step.target)

@@ -25,6 +25,7 @@ from tunewright.deployment.fallbacks import (
 )
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.health import Health
+from tunewright.deployment.parity import Proof
 from tunewright.deployment.protocol import ChatMessage, ChatRequest
 from tunewright.deployment.replies import RequestError
 from tunewright.deployment.text_protocol import CompletionRequest, TokenizeRequest
@@ -110,6 +111,7 @@ class Live:
         gateway: to all of them.
         observer: counts what happens.
         before: this deployment at an earlier revision, whose experience may still hold.
+        proof: what is known of its models; what it holds back is not asked.
     """
 
     def __init__(
@@ -121,11 +123,14 @@ class Live:
         gateway: Gateway,
         observer: Observer,
         before: Live | None = None,
+        proof: Proof | None = None,
     ) -> None:
         self.record = record
         self.config = config
-        self.chain = chain
-        self.canary = canary
+        self.proof = proof or Proof()
+        self.chain = tuple(self._unless_held(step) for step in chain)
+        self.canary = canary and self._unless_held(canary)
+        self._asked = chain if canary is None else (canary, *chain)
         self._gateway = gateway
         self._observer = observer
         self._draw = random.Random()
@@ -155,6 +160,15 @@ class Live:
     def steps(self) -> tuple[Step, ...]:
         """Everybody who may be asked."""
         return self.chain if self.canary is None else (self.canary, *self.chain)
+
+    @property
+    def known(self) -> tuple[Step, ...]:
+        """``steps``, those that are held back too."""
+        return self._asked
+
+    def _unless_held(self, step: Step) -> Step:
+        why = self.proof.held.get(step.reference)
+        return step if why is None else Step(step.reference, None, why, "unproven")
 
     def seen_by(self, audience: Audience) -> bool:
         """Whether it is there for an audience."""

@@ -77,13 +77,19 @@ def _gap(
     model: TextModel, expected: Spoken, found: Spoken, number: int, rounding: float
 ) -> float | None:
     """By how much the likeliest token was ahead of one with which the other answer goes on."""
-    before = expected.tokens[:number]
-    logits = answer_logits(model, expected)[number]
-    values, tokens = logits.topk(min(_MOST_CANDIDATES, len(logits)))
-    for value, token in zip(values.tolist(), tokens.tolist(), strict=True):
-        gap: float = values[0].item() - value
-        if gap > rounding:
-            return None
-        if token != expected.tokens[number] and _goes_on(model.renderer, (*before, token), found):
-            return gap
+    logits = answer_logits(model, expected)
+    # Characters of several tokens show at their last one which of them is another.
+    first = number
+    while first and model.renderer.decode(expected.tokens[:first]).endswith(_BROKEN):
+        first -= 1
+    for place in range(first, number + 1):
+        before = expected.tokens[:place]
+        values, tokens = logits[place].topk(min(_MOST_CANDIDATES, logits.shape[1]))
+        for value, token in zip(values.tolist(), tokens.tolist(), strict=True):
+            gap: float = values[0].item() - value
+            if gap > rounding:
+                break
+            other = (*before, token)
+            if token != expected.tokens[place] and _goes_on(model.renderer, other, found):
+                return gap
     return None

@@ -69,8 +69,16 @@ class _Served:
         return self.same_ids is not False and self.same_count is not False
 
 
-def compare_served(config: ServedConfig, store: Store, listen: Listener = ignore) -> dict[str, Any]:
+def compare_served(
+    config: ServedConfig, store: Store, listen: Listener = ignore, address: Address | None = None
+) -> dict[str, Any]:
     """Ask the tuned model here and the endpoint there the same, greedily.
+
+    Args:
+        config: what is compared.
+        store: where the model is.
+        listen: hears ``progress``.
+        address: of the endpoint with its key, where that is neither in a file nor a setting.
 
     Returns:
         ``passed``, ``failures``, ``prompts``, ``reference``, ``answers`` (counts), ``scores``, and
@@ -88,7 +96,7 @@ def compare_served(config: ServedConfig, store: Store, listen: Listener = ignore
         model=config.served_as or found.name,
         key_file=config.key_file,
     )
-    address = find_address(settings, store.settings)
+    address = address or find_address(settings, store.settings)
     how = ParityConfig(dataset=config.dataset, prompts=config.prompts)
     prompts = fitting(without_tools(choose_prompts(found, how, store)), renderer)
     reference = refer(found, renderer, prompts, config, store)
