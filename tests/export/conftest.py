@@ -43,11 +43,11 @@ LLAMA3 = {
 }
 
 
-def config_of(kind: str, vocabulary: int) -> PretrainedConfig:
+def config_of(kind: str, vocabulary: int, **other: int) -> PretrainedConfig:
     """Small configs, each with what its architecture has of its own."""
     from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
-    sizes = {**SIZES, "vocab_size": vocabulary}
+    sizes = {**SIZES, "vocab_size": vocabulary, **other}
     return {
         "qwen2": lambda: Qwen2Config(**sizes, rope_parameters={"rope_theta": 5e4}),
         "qwen3": lambda: Qwen3Config(**sizes, head_dim=32, tie_word_embeddings=True),
@@ -60,14 +60,14 @@ def config_of(kind: str, vocabulary: int) -> PretrainedConfig:
 def base_of(tmp_path: Path) -> Any:
     """Makes a folder with a random base of a kind; its embedding has rows to spare."""
 
-    def build(kind: str) -> Path:
+    def build(kind: str, **sizes: int) -> Path:
         folder = tmp_path / kind
         folder.mkdir()
         vocabulary = write_tokenizer(folder)
         write_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>"})
         (folder / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
         torch.manual_seed(0)
-        write_model(folder, config_of(kind, vocabulary + 8))
+        write_model(folder, config_of(kind, vocabulary + 8, **sizes))
         return folder
 
     return build

@@ -17,8 +17,12 @@ from tunewright.core.errors import ModelError
 from tunewright.core.store import Store
 from tunewright.export.export import Exported
 from tunewright.export.gguf.architecture import architecture_of, settings_of
+from tunewright.export.gguf.mixtures import MIXTURES
 from tunewright.export.gguf.rotary import rope_factors
 from tunewright.export.gguf.sizes import check_sizes
+from tunewright.export.tolerances import TOLERANCES
+
+K_QUANTS = tuple(name for name in MIXTURES if "_k" in name)
 
 
 def opened(made: Exported) -> GGUFReader:
@@ -79,9 +83,42 @@ def test_every_type_is_written_and_compared(
     assert made.passed
     assert made.parity is not None
     assert 0 < made.parity["logits"]["mean_divergence"] < 0.05
-    assert ("llama-quantize" in "".join(made.plan.notes)) == (stored_as in ("f16", "bf16"))
     planned, there = made.plan.bytes, made.bytes
     assert there < planned + 20_000
+
+
+@pytest.mark.parametrize("stored_as", K_QUANTS)
+def test_every_k_quant_is_written_and_compared(
+    store: Store, make_tuned: MakeTuned, base_of: Any, stored_as: str
+) -> None:
+    base = base_of("qwen2", hidden_size=256, intermediate_size=512)
+    # Random weights have no clear answers: whether it passes is of no interest here.
+    made = make(store, make_tuned("lora", base=base), to="gguf", gguf=stored_as,
+                parity={"prompts": 2})  # fmt: skip
+    assert made.parity is not None
+    assert made.parity["precision"] == stored_as
+    assert 0 < made.parity["logits"]["mean_divergence"] < 0.1
+    tensors = opened(made).tensors
+    shapes = {tensor.name: tuple(tensor.shape[::-1].tolist()) for tensor in tensors}
+    kinds = {tensor.name: tensor.tensor_type for tensor in tensors}
+    assert kinds == MIXTURES[stored_as].kinds(shapes)
+    assert kinds["blk.0.ffn_gate.weight"] is MIXTURES[stored_as].usual
+    assert contents(opened(made), "general.file_type") == MIXTURES[stored_as].file
+
+
+@pytest.mark.parametrize(
+    "stored_as",
+    [name if name == "q4_k_m" else pytest.param(name, marks=pytest.mark.slow) for name in K_QUANTS],
+)
+def test_k_quants_of_nano_stay_far_within_their_tolerances(
+    store: Store, make_tuned: MakeTuned, stored_as: str
+) -> None:
+    quick = {"prompts": 2, "max_new_tokens": 8}
+    made = make(store, make_tuned("ia3", base=Path("nano")), to="gguf", gguf=stored_as,
+                parity=quick)  # fmt: skip
+    assert made.passed
+    assert made.parity is not None
+    assert 0 < made.parity["logits"]["mean_divergence"] < TOLERANCES[stored_as].divergence / 4
 
 
 def test_a_second_export_is_equal(store: Store, make_tuned: MakeTuned, tmp_path: Path) -> None:

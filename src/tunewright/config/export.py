@@ -9,7 +9,10 @@ from pydantic import Field
 from tunewright.config.base import StageConfig
 
 FormatName = Literal["merged", "adapter", "gguf", "chatglm3"]
-GgufType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
+GgufType = Literal[
+    "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0",
+    "q4_k_m", "q4_k_s", "q4_1", "q4_0", "q3_k_m", "q2_k",
+]  # fmt: skip
 
 
 class ToleranceConfig(StageConfig):

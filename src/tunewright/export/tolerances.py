@@ -60,10 +60,17 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "float16": Tolerance(None, 1e-3, 0.99, 0.95, 1e-2),
         "bfloat16": Tolerance(None, 5e-3, 0.98, 0.95, 5e-2),
         "q8_0": Tolerance(None, 1e-2, 0.97, 0.95, 5e-2),
+        "q6_k": Tolerance(None, 2e-2, 0.96, 0.95, 0.1),
+        "q5_k_m": Tolerance(None, 5e-2, 0.94, 0.9, 0.2),
+        "q5_k_s": Tolerance(None, 5e-2, 0.94, 0.9, 0.2),
         "q5_1": Tolerance(None, 5e-2, 0.94, 0.9, 0.2),
         "q5_0": Tolerance(None, 5e-2, 0.93, 0.9, 0.2),
+        "q4_k_m": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
+        "q4_k_s": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
         "q4_1": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
         "q4_0": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
+        "q3_k_m": Tolerance(None, 2e-1, 0.85, 0.8, 0.5),
+        "q2_k": Tolerance(None, 5e-1, 0.75, 0.75, 0.8),
     }
 )
 """By precision. Rounding to fewer bits moves every logit a little; what counts is the answer."""
