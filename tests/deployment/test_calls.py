@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from jsonschema_rs import validate
-from tests.model.calls.bases import taught, write_bases
+from tests.model.calls.bases import taught, teach, write_bases
 
-from tunewright.core.messages import ToolCall
+from tunewright.core.messages import Conversation, Message, ToolCall
 from tunewright.core.settings import Settings
 from tunewright.deployment.call_grammar import call_grammar
 from tunewright.deployment.engine_app import engine_app
@@ -133,6 +133,42 @@ def test_an_answer_that_is_cut_off_makes_no_call(engine: Any) -> None:
         assert reply["message"]["content"]
 
     session(engine, story)
+
+
+@pytest.mark.parametrize("name", ["qwen3", pytest.param("chatglm3", marks=pytest.mark.slow)])
+def test_a_call_that_was_learnt_comes_back(name: str, tmp_path: Path) -> None:
+    """From a conversation through its rendering, a model and its tokens to the wire again."""
+    folder = write_bases(tmp_path, [name], weights=True)[name]
+    tool = {"type": "function", "function": {"name": "find"}}
+    call = ToolCall(name="find", arguments='{"it": "北京\\"", "n": [1, null, true]}')
+    told = Conversation(
+        messages=(
+            Message(role="user", content="?"),
+            Message(role="assistant", content="", tool_calls=(call,)),
+        ),
+        tools=(tool,),
+    )
+    teach(folder, told, 60)
+    base = resolve_base(str(folder), Settings(home=tmp_path / "home", offline=True))
+    served = LocalBase.load(Foundation(base), Renderer(base.folder), "cpu", kv_tokens=4096)
+
+    async def story(post: Ask) -> None:
+        body = {
+            "model": "base", "messages": user("?"), "tools": [tool], "max_tokens": 150,
+            "temperature": 0,
+        }  # fmt: skip
+        said = (await post("chat/completions", **body)).json()["choices"][0]
+        assert (said["finish_reason"], said["message"]["content"]) == ("tool_calls", None)
+        (made,) = said["message"]["tool_calls"]
+        assert made["function"]["name"] == "find"
+        assert json.loads(made["function"]["arguments"]) == call.parsed()
+        streamed = chunks(await post("chat/completions", **body, stream=True))
+        deltas = [chunk["choices"][0]["delta"] for chunk in streamed]
+        (made,) = [one for delta in deltas for one in delta.get("tool_calls", ())]
+        assert json.loads(made["function"]["arguments"]) == call.parsed()
+        assert not any(delta.get("content") for delta in deltas)
+
+    session(engine_app(served, "secret", "fp_test"), story)
 
 
 _FLAT = {

@@ -6,16 +6,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunewright.core.messages import Conversation, Message, Row
+from tunewright.core.messages import Conversation, Message, Row, ToolCall
 from tunewright.evaluation.responders.base import Likely, Said
 from tunewright.evaluation.scorers.base import Metric, Sample
+from tunewright.model.calls.spelling import spelled
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is asked; ``slice`` is what scores are reported by, ``group`` what belongs together.
 
-    ``required`` and ``forbidden`` are phrases that the answer must, or must not, say.
+    ``required`` and ``forbidden`` are phrases that the answer must, or must not, say. ``turn`` is
+    the reference as a turn, where it calls functions.
     """
 
     id: str
@@ -25,6 +27,13 @@ class Question:
     group: str
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    turn: Message | None = None
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...] | None:
+        """What should be called; None where no function is on offer."""
+        wanted = self.turn.tool_calls if self.turn else ()
+        return wanted if wanted or self.prompt.tools else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +58,20 @@ class Scored:
 def question_of(row: Row, id: str) -> Question:
     """A dataset row as a question; its final assistant turn is the reference."""
     talk = row.conversation
-    answer = talk.answer or ""
-    return Question(id, talk.prompt(), answer, row.slice, row.group, row.required, row.forbidden)
+    turn = None if in_words(row) else talk.messages[-1].model_copy(update={"weight": 1})
+    answer = spelled(talk.answer or "", turn.tool_calls if turn else ())
+    return Question(
+        id, talk.prompt(), answer, row.slice, row.group, row.required, row.forbidden, turn
+    )
 
 
-def answered(prompt: Conversation, answer: str) -> Conversation:
+def answered(prompt: Conversation, answer: str | Message) -> Conversation:
     """A prompt with its answer, which alone counts: turns before it have weight 0."""
     asked = tuple(
         turn.model_copy(update={"weight": 0}) if turn.role == "assistant" else turn
         for turn in prompt.messages
     )
-    said = Message(role="assistant", content=answer)
+    said = answer if isinstance(answer, Message) else Message(role="assistant", content=answer)
     return Conversation(messages=(*asked, said), tools=prompt.tools)
 
 
@@ -98,20 +110,22 @@ def score_answers(
     told = [(one.log_probability, one.tokens) for one in likely] if likely else None
     samples = [
         Sample(
-            answer.text,
+            spelled(answer.text, answer.calls),
             question.reference,
             answer.finish_reason,
             question.prompt.question,
             told[number] if told else None,
             question.required,
             question.forbidden,
+            answer.calls,
+            question.calls,
         )
         for number, (question, answer) in enumerate(zip(questions, said, strict=True))
     ]
     columns = {metric.name: metric.score(samples) for metric in metrics}
     return [
         Scored(
-            answer.text,
+            spelled(answer.text, answer.calls),
             answer.finish_reason,
             {name: one.value for name, column in columns.items() if (one := column[number])},
             answer.probability,

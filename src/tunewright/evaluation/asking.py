@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -129,6 +130,7 @@ class Questioning:
                 for kind in ("required", "forbidden")
                 if any(getattr(question, kind) for question in self.sets.test)
             ),
+            any(question.prompt.tools for question in self.sets.test),
         )
         return open_metrics(material)
 
@@ -181,19 +183,27 @@ def _scored(
 
 
 def dataset_questions(
-    store: Store, dataset: Dataset, split: Split, limit: int | None, listen: Listener
+    store: Store, dataset: Dataset, split: Split, limit: int | None, listen: Listener, calls: bool
 ) -> list[Question]:
-    """The rows of a split that have a reference answer, in words that can be compared.
+    """The rows of a split that have a reference answer.
+
+    Args:
+        store: with the dataset.
+        dataset: that the rows are of.
+        split: of it.
+        limit: most rows.
+        listen: hears of rows that are left out.
+        calls: whether rows whose answer calls functions are asked too.
 
     Raises:
         DataError: when there are none.
     """
     found = supervised(read_rows(store.folder(Dataset, dataset.id), split))
-    rows = [row for row in found if in_words(row)]
+    rows = [row for row in found if calls or in_words(row)]
     if len(rows) < len(found):
         text = (
             f"{len(found) - len(rows)} {split} rows end with a call of a tool; they are not asked, "
-            "for answers are compared as text"
+            "for not every model here writes calls that can be read"
         )
         listen(Event(kind="note", data={"text": text}))
     if not rows:
@@ -204,7 +214,19 @@ def dataset_questions(
             if split == "test"
             else "Prepare it again with a share of dev rows: --set split.dev=0.1",
         )
-    return [question_of(rows[index], str(index)) for index in limited(rows, limit)]
+    names = _names(rows)
+    return [question_of(rows[index], names[index]) for index in limited(rows, limit)]
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """A number for each row; rows that end with a call are counted apart, for they may lack."""
+    counts: Counter[str] = Counter()
+    names: list[str] = []
+    for row in rows:
+        kind = "" if in_words(row) else "call-"
+        names.append(f"{kind}{counts[kind]}")
+        counts[kind] += 1
+    return names
 
 
 def sets_of(

@@ -92,7 +92,7 @@ class Collector:
         self._tell(len(keys) - sum(times[keys[place]] for place in missing))
 
         def keep(answers: Sequence[tuple[int, Said]]) -> None:
-            fresh = [(keys[missing[place]], asdict(said)) for place, said in answers]
+            fresh = [(keys[missing[place]], said.values()) for place, said in answers]
             self._cache.add(fresh)
             self.found.asked += len(fresh)
             self._tell(sum(times[key] for key, _ in fresh))
@@ -100,7 +100,7 @@ class Collector:
         if missing:
             asked = [prompts[place] for place in missing]
             self._responder.answer(asked, config, self._batch_size, keep, self._show)
-        said = [Said(**(self._cache.get(key) or {})) for key in keys]
+        said = [Said.kept(self._cache.get(key) or {}) for key in keys]
         for batch in batches:
             count = len(batch.questions)
             self.found.said[batch.name], said = said[:count], said[count:]
@@ -108,7 +108,8 @@ class Collector:
     def _weigh(self, responder: Local, batch: Batch) -> list[Likely]:
         room = batch.how.max_new_tokens
         rows = [
-            answered(responder.prompt(one.prompt, room), one.reference) for one in batch.questions
+            answered(responder.prompt(one.prompt, room), one.turn or one.reference)
+            for one in batch.questions
         ]
         keys = [likelihood_key(row) for row in rows]
         missing = [n for n, key in enumerate(keys) if self._cache.get(key) is None]

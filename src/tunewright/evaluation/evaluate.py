@@ -36,6 +36,7 @@ from tunewright.evaluation.gates.base import Evidence, Gate
 from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
 from tunewright.evaluation.judging.facts import judgements
 from tunewright.evaluation.lineage import curve_of, origin_of
+from tunewright.evaluation.responders.local import Local
 from tunewright.evaluation.responders.table import open_responders
 from tunewright.evaluation.results import Asked, Results
 from tunewright.evaluation.texts import Texts
@@ -142,8 +143,9 @@ def _questioning(
     config: EvaluateConfig, store: Store, dataset: Dataset, split: Split, listen: Listener
 ) -> Questioning:
     """Everything that is asked and everybody who is; nothing is loaded or asked yet."""
-    test = dataset_questions(store, dataset, split, config.limit, listen)
     responders, weights = open_responders(config, store, dataset)
+    calls = all(isinstance(one, Local) and one.calls for one in responders)
+    test = dataset_questions(store, dataset, split, config.limit, listen, calls)
     origins = [origin_of(store, responder) for responder in responders]
     train = read_rows(store.folder(Dataset, dataset.id), "train")
     sets = replace(

@@ -6,6 +6,7 @@ import random
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, Protocol
 
 from transformers import PreTrainedModel
@@ -13,10 +14,12 @@ from transformers import PreTrainedModel
 from tunewright.config.serving import GenerationConfig
 from tunewright.core.errors import InputError, ModelError
 from tunewright.core.events import Event, Listener, ignore
-from tunewright.core.messages import Conversation
+from tunewright.core.messages import Conversation, ToolCall, tool_name
 from tunewright.core.settings import answering_precision
 from tunewright.core.store import Store
 from tunewright.model.adapters import load_adapter, load_foundation, set_active
+from tunewright.model.calls.forms import CallForm
+from tunewright.model.calls.reader import read_calls
 from tunewright.model.catalog import Base
 from tunewright.model.choices import Choices, Walk, confined
 from tunewright.model.decoding import Batch
@@ -36,7 +39,8 @@ class Answer:
 
     ``completion_tokens`` counts the end token too, unless nothing else could have followed.
     ``probability`` is that of the answer among the choices that it was held to, if it was.
-    ``tokens`` are those that were drawn.
+    ``tokens`` are those that were drawn. ``calls`` are the functions that it calls, where some are
+    on offer; they are no part of its text.
     """
 
     text: str
@@ -45,6 +49,7 @@ class Answer:
     finish_reason: Literal["stop", "length"]
     probability: float | None = None
     tokens: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    calls: tuple[ToolCall, ...] = ()
 
 
 class Responder(Protocol):
@@ -68,6 +73,11 @@ class Shared:
     base: Base
     active: str | None = None
 
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How the base writes calls of functions; None if it knows none."""
+        return CallForm.learn(self.renderer)
+
     def activate(self, adapter: str | None) -> None:
         """Let this adapter answer from the next forward pass on."""
         if adapter != self.active:
@@ -83,6 +93,7 @@ class _Row:
     chance: random.Random
     growth: TextGrowth | None
     walk: Walk | None = None
+    offered: tuple[str, ...] = ()
     tokens: list[int] = field(default_factory=list)
     reason: Literal["stop", "length"] | None = None
 
@@ -238,6 +249,7 @@ class TextModel:
             chance=random.Random(seed),
             growth=TextGrowth(self.renderer.decode, config.stop) if watched else None,
             walk=choices.walk() if choices else None,
+            offered=tuple(map(tool_name, conversation.tools)),
         )
 
     def _finished(self, row: _Row) -> Answer:
@@ -248,9 +260,21 @@ class TextModel:
         else:
             ended = row.tokens[-1] in self.renderer.eos_ids
             text = text_of(self.renderer.decode, row.tokens[:-1] if ended else row.tokens)
+        text, calls = self._called(row, text)
         probability = None if row.walk is None else row.walk.probability
         reason, tokens = row.reason or "stop", tuple(row.tokens)
-        return Answer(text, len(row.prompt), len(tokens), reason, probability, tokens)
+        return Answer(text, len(row.prompt), len(tokens), reason, probability, tokens, calls)
+
+    def _called(self, row: _Row, text: str) -> tuple[str, tuple[ToolCall, ...]]:
+        """The words of an answer, and what it calls of the functions on offer."""
+        form = self._shared.call_form if row.offered and row.walk is None else None
+        if form is None:
+            return text, ()
+        ids = [token for token in row.tokens if token not in self.renderer.eos_ids]
+        whole = self.renderer.tokenizer.decode(ids, skip_special_tokens=False)
+        words, calls = read_calls(form, row.offered, whole)
+        # An answer without calls stays what it was, but for the heading that words have there.
+        return (words, calls) if calls else (text.removeprefix(form.heading), ())
 
     def _decode(
         self, rows: Sequence[_Row], config: GenerationConfig, batch_size: int

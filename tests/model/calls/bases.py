@@ -97,3 +97,23 @@ def taught(renderer: Renderer, calls: Sequence[ToolCall], words: str = "") -> li
         for token, learnt in zip(row.ids, row.mask, strict=True)
         if learnt and token not in renderer.eos_ids
     ]
+
+
+def teach(folder: Path, conversation: Conversation, steps: int) -> None:
+    """Change a base's weights until it answers as the conversation does."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    row = Renderer(folder).render(conversation)
+    ids = torch.tensor(row.ids)
+    learnt = torch.tensor(row.mask).nonzero()[:, 0]
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(steps):
+        logits = model(input_ids=ids[None], logits_to_keep=learnt - 1).logits[0]
+        torch.nn.functional.cross_entropy(logits, ids[learnt]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    model.save_pretrained(folder)

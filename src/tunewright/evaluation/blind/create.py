@@ -89,7 +89,7 @@ def _pairs(store: Store, evaluation: Evaluation, models: tuple[str, str]) -> lis
         said[line["row"]][line["responder"]] = line["answer"]
     dataset = store.get(Dataset, evaluation.dataset)
     split: Split = "dev" if evaluation.config.get("checkpoints") else "test"
-    asked = {one.id: one for one in dataset_questions(store, dataset, split, None, ignore)}
+    asked = {one.id: one for one in dataset_questions(store, dataset, split, None, ignore, True)}
     baseline, challenger = models
     return [
         (asked[row], answers[baseline], answers[challenger])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
 
 from tunewright.config.serving import GenerationConfig
-from tunewright.core.messages import Conversation
+from tunewright.core.messages import Conversation, ToolCall
 
 FinishReason = Literal["stop", "length"]
 
@@ -20,11 +20,25 @@ class Said:
         text: what was said.
         finish_reason: ``stop`` where it ended by itself.
         probability: of the answer among the choices that it was held to, if it was.
+        calls: the functions that it calls; they are no part of the text.
     """
 
     text: str
     finish_reason: FinishReason
     probability: float | None = None
+    calls: tuple[ToolCall, ...] = ()
+
+    @classmethod
+    def kept(cls, values: Mapping[str, Any]) -> Said:
+        """The answer that ``values`` was made of."""
+        calls = tuple(ToolCall.model_validate(call) for call in values.get("calls", ()))
+        return cls(**{**values, "calls": calls})
+
+    def values(self) -> dict[str, Any]:
+        """As it is kept."""
+        calls = [call.model_dump(exclude_none=True) for call in self.calls]
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "calls"}
+        return plain | ({"calls": calls} if calls else {})
 
 
 @dataclass(frozen=True, slots=True)

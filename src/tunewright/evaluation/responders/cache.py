@@ -23,7 +23,9 @@ _VERSION = 1
 
 def answer_key(prompt: Conversation, config: GenerationConfig) -> str:
     """What an answer depends on besides the responder."""
-    return digest({"v": _VERSION, "ask": _plain(prompt), "settings": config.json_dict()})
+    # Calls of functions on offer are kept apart from words.
+    version = f"{_VERSION}, calls" if prompt.tools else _VERSION
+    return digest({"v": version, "ask": _plain(prompt), "settings": config.json_dict()})
 
 
 def likelihood_key(row: Conversation) -> str:

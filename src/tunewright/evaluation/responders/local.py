@@ -16,6 +16,7 @@ from tunewright.core.settings import answering_precision
 from tunewright.core.store import Store
 from tunewright.evaluation.responders.base import Keep, KeepLikely, Likely, Said, Tell
 from tunewright.evaluation.responders.few_shot import with_examples
+from tunewright.model.calls.forms import CallForm
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
 
@@ -92,6 +93,11 @@ class Local:
         """Of the base; it needs no weights."""
         return Renderer(self.resolved.base.folder)
 
+    @cached_property
+    def calls(self) -> bool:
+        """Whether the base's template writes calls of functions that can be read again."""
+        return CallForm.learn(self.renderer) is not None
+
     def prompt(self, conversation: Conversation, room: int) -> Conversation:
         """The question after as many of the examples as the context holds, the last ones."""
         if not self.examples:
@@ -123,7 +129,7 @@ class Local:
             places = order[start : start + step]
             asked = [prompts[place] for place in places]
             answers = model.answer(asked, config, lambda e: tell(int(e.data["done"])), batch)
-            said = [Said(a.text, a.finish_reason, a.probability) for a in answers]
+            said = [Said(a.text, a.finish_reason, a.probability, a.calls) for a in answers]
             keep(list(zip(places, said, strict=True)))
 
     def weigh(self, rows: Sequence[Conversation], keep: KeepLikely) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from tunewright.config.evaluation import ScoringConfig
+from tunewright.core.messages import ToolCall
 from tunewright.core.store import Store
 from tunewright.evaluation.scorers.normal import has_unspaced, pieces
 from tunewright.evaluation.statistics.bootstrap import ratio
@@ -36,6 +37,8 @@ class Sample:
             the responder cannot tell.
         required: phrases of this question that the answer must say.
         forbidden: phrases that it must not say.
+        calls: functions that the answer calls.
+        wanted: those that it should call; None where none is on offer.
     """
 
     answer: str
@@ -45,6 +48,8 @@ class Sample:
     log_likelihood: tuple[float, int] | None = None
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    wanted: tuple[ToolCall, ...] | None = None
 
 
 class Value(NamedTuple):
@@ -74,6 +79,7 @@ class Material:
         config: what the user asked for.
         store: has the settings that endpoints need.
         phrased: ``required`` or ``forbidden``, where questions bring such phrases of their own.
+        tools: whether questions offer functions.
     """
 
     references: Sequence[str]
@@ -82,6 +88,7 @@ class Material:
     config: ScoringConfig = field(default_factory=ScoringConfig)
     store: Store | None = None
     phrased: frozenset[str] = frozenset()
+    tools: bool = False
 
     @cached_property
     def chinese(self) -> bool:

@@ -19,6 +19,7 @@ from tunewright.evaluation.scorers.normal import normalise
 from tunewright.evaluation.statistics.bootstrap import Floats
 from tunewright.grading.results import Case, Means, NoGrade, parsed
 from tunewright.grading.table import open_grader
+from tunewright.model.calls.spelling import same_calls
 
 MOST_CLASSES = 100
 """Classes up to which macro-F1 has an interval: each costs three sums per group."""
@@ -81,6 +82,20 @@ def mean_f1(parts: Floats) -> Floats:
     scores = np.divide(twice, both, out=np.zeros_like(twice), where=occurs)
     found: Floats = scores.sum(axis=-1) / np.maximum(1, occurs.sum(axis=-1))
     return found
+
+
+# Calls -----------------------------------------------------------------------------------------
+
+
+def calls(material: Material) -> Score:
+    """1 where the answer calls what the reference calls: the same functions, equal arguments.
+
+    Where the reference calls none of the functions on offer, the answer must not either.
+    """
+    return lambda samples: [
+        None if one.wanted is None else Value(float(same_calls(one.calls, one.wanted)))
+        for one in samples
+    ]
 
 
 # By graders ------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ SCORERS: Final[Mapping[str, Scorer]] = MappingProxyType(
         "json_schema": Scorer(
             form.json_schema, lambda m: m.config.json_schema is not None, "a schema", binary=True
         ),
+        "calls": Scorer(form.calls, lambda m: m.tools, "rows that offer functions", binary=True),
         "char_f1": Scorer(each(overlap.char_f1), always),
         "word_f1": Scorer(each(overlap.word_f1), lambda m: m.prose and m.chinese),
         "rouge_l": Scorer(each(overlap.rouge_l), _prose),
@@ -125,6 +126,7 @@ def _asked(material: Material, known: Mapping[str, Scorer]) -> Sequence[str]:
         "macro_f1": not material.labels,
         "valid": not material.labels,
         "perplexity": not material.likely,
+        "calls": not material.tools,
     }
     for name in named:
         if missing.get(name, False):

@@ -16,6 +16,7 @@ METRICS: Final = MappingProxyType(
         "metric.number": ("Right number", "数字正确"),
         "metric.json_match": ("Same JSON", "JSON 一致"),
         "metric.json_schema": ("Satisfies the schema", "符合 schema"),
+        "metric.calls": ("Right calls of functions", "函数调用正确"),
         "metric.word_f1": ("Overlap by words", "按词重合度"),
         "metric.rouge_l": ("ROUGE-L", "ROUGE-L"),
         "metric.bleu": ("BLEU", "BLEU"),
@@ -64,6 +65,10 @@ METRICS: Final = MappingProxyType(
         "metric.json_schema.is": (
             "JSON that the given schema accepts.",
             "是给定 schema 接受的 JSON。",
+        ),
+        "metric.calls.is": (
+            "Calls the functions that the reference calls, with equal arguments, and no other.",
+            "调用的函数及参数与参考答案一致，既不多也不少。",
         ),
         "metric.word_f1.is": (
             "F1 of shared words; Chinese is cut by rjieba.",
