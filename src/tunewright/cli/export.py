@@ -44,6 +44,7 @@ def export(common: Common, model: str, values: dict[str, Any]) -> None:
         _print(made, terminal.console)
     common.finish(
         {
+            "export": made.record,
             "artifact": str(made.folder),
             "format": made.format,
             "bytes": made.bytes,
@@ -59,7 +60,7 @@ def _print(made: Exported, console: Console) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False)
 
-    say(f"{made.folder} ({size(made.bytes)})")
+    say(f"{made.folder} ({size(made.bytes)}; {made.record})")
     if made.parity is None:
         say("  not compared with the tuned model (--no-parity-check)")
     else:

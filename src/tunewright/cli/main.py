@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "List, show, pause, save, stop or compare training runs."),
     "models": ("records", "List, show or delete tuned models."),
     "evaluations": ("records", "List, show or delete evaluations."),
+    "exports": ("records", "List, show or delete exports."),
     "deploy": ("deploy", "A model under a public name, with fallbacks, limits and a canary."),
     "deployments": ("deploy", "List, show, switch, promote, roll back or delete deployments."),
     "keys": ("keys", "Create, list, show, change or revoke API keys of the server."),

@@ -1,7 +1,8 @@
-"""``datasets``, ``models``, ``evaluations``, ``files``, ``jobs``: list, show, delete."""
+"""``datasets``, ``models``, ``evaluations``, ``exports``, …: list, show, delete."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,13 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tunewright.cli.options import Common, common_options
+from tunewright.cli.units import size
+from tunewright.core.errors import ConfigError
 from tunewright.core.queue import Queue
 from tunewright.core.records import (
     Dataset,
     Evaluation,
+    Export,
     File,
     FineTuningJob,
     Model,
@@ -23,6 +27,8 @@ from tunewright.core.records import (
     Run,
 )
 from tunewright.core.store import Store
+from tunewright.export.record import delete_export as remove_export
+from tunewright.export.record import whereabouts
 from tunewright.training.history import run_is_alive
 
 Columns = dict[str, Callable[[Any], str]]
@@ -52,6 +58,13 @@ _EVALUATION: Columns = {
 }
 
 
+_EXPORT: Columns = {
+    "model": lambda r: r.model,
+    "format": lambda r: r.format,
+    "size": lambda r: size(r.bytes),
+    "state": lambda r: _export_state(r),
+    "parity": lambda r: _export_parity(r),
+}
 _FILE: Columns = {
     "name": lambda r: r.name,
     "purpose": lambda r: r.purpose,
@@ -65,6 +78,19 @@ _JOB: Columns = {
     "tuned model": lambda r: r.fine_tuned_model or "",
     "project": lambda r: r.project or "",
 }
+
+
+def _export_state(record: Export) -> str:
+    if record.state == "queued":
+        return record.state
+    where = whereabouts(record)
+    return record.state if where == "there" else f"{record.state}, folder {where}"
+
+
+def _export_parity(record: Export) -> str:
+    if record.parity is None:
+        return "not compared"
+    return f"{record.parity['identical']}/{record.parity['asked']} identical"
 
 
 def _loss(value: float | None) -> str:
@@ -100,7 +126,8 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
         record = store.get(cls, reference)
         facts = {
             **record.model_dump(mode="json"),
-            "folder": str(store.folder(cls, record.id)),
+            "folder": str(getattr(record, "path", store.folder(cls, record.id))),
+            **({"whereabouts": whereabouts(record)} if isinstance(record, Export) else {}),
             "parents": list(record.parents()),
             "children": list(store.children(record.id)),
         }
@@ -158,5 +185,27 @@ def import_model(common: Common, folder: Path, base: str, name: str | None) -> N
 
 
 evaluations = _group(Evaluation, _EVALUATION)
+exports = _group(Export, _EXPORT, deletes=False)
+exports.help = "List, show or delete exports."
+
+
+@exports.command("delete")
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@common_options
+def delete_export(common: Common, reference: str, yes: bool) -> None:
+    """Remove an export with its folder."""
+    store = common.store()
+    record = store.get(Export, reference)
+    there = whereabouts(record) == "there"
+    if there and not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{record.path} would be removed", "Say so with --yes.")
+        click.confirm(f"Remove {record.path} ({size(record.bytes)})?", abort=True, err=True)
+    remove_export(store, record)
+    click.echo(f"Deleted export {record.id}{'' if there else ', whose folder was gone'}.", err=True)
+    common.finish({"deleted": record.id})
+
+
 files = _group(File, _FILE)
 jobs = _group(FineTuningJob, _JOB, deletes=False)

@@ -310,6 +310,42 @@ class Deployment(Record):
         return tuple(dict.fromkeys((*self.evidence, *(one for one in known if one))))
 
 
+class Export(Record):
+    """A model as files for other programs.
+
+    The record appears once the folder is whole, or when a client of the API asks for it; it then
+    waits in the queue. The folder is where ``path`` says.
+    """
+
+    kind: ClassVar[str] = "export"
+    prefix: ClassVar[str] = "exp"
+    folder: ClassVar[str] = "exports"
+
+    model: str
+    """The model's name."""
+    model_id: str | None = None
+    """Of a tuned model."""
+    format: str
+    path: str
+    bytes: int = 0
+    """Of all its files."""
+    state: Literal["queued", "succeeded", "failed"]
+    error: str | None = None
+    """Why it failed: it could not be made, or does not answer as its model does."""
+    parity: dict[str, Any] | None = None
+    """``{passed, failures, prompts, largest_logit_difference, mean_divergence, token_agreement,
+    asked, identical, same_ending, first_difference}``; None where it was not compared."""
+    settings: dict[str, Any]
+    manifest: dict[str, Any] = Field(default_factory=dict)
+    """``{base, base_digest, renderer_hash, run, dataset, evaluation, precision}`` and versions."""
+    card_sha256: str = ""
+    """Of the model card in its folder, by which it is known again."""
+    finished: float | None = None
+
+    def parents(self) -> tuple[str, ...]:
+        return (self.model_id,) if self.model_id else ()
+
+
 class Comparison(Record):
     """A tuned model as servers answer with it, beside the model as it was trained.
 
@@ -336,5 +372,5 @@ class Comparison(Record):
 RECORDS: tuple[type[Record], ...] = (
     *(Dataset, Run, Model, Evaluation),
     *(File, Upload, FineTuningJob, CheckpointPermission),
-    *(ApiKey, Deployment, Comparison),
+    *(ApiKey, Deployment, Comparison, Export),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,7 @@ from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_t
 from tunewright.export.gguf import write as gguf
 from tunewright.export.parity import Sides, compare
 from tunewright.export.prompts import Prompts, choose_prompts
+from tunewright.export.record import CARD, note_export
 from tunewright.export.staging import (
     folder_name,
     refuse_existing,
@@ -61,6 +62,7 @@ class Exported:
         bytes: of all its files.
         parity: what ``parity.json`` holds, or None when it was not compared.
         plan: what it was made by.
+        record: id of its record in the store.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class Exported:
     bytes: int
     parity: dict[str, Any] | None
     plan: Plan
+    record: str = ""
 
     @property
     def passed(self) -> bool:
@@ -75,8 +78,16 @@ class Exported:
         return self.parity is None or bool(self.parity["passed"])
 
 
-def export(config: ExportConfig, store: Store, listen: Listener = ignore) -> Exported:
-    """Make an export, read it back, and compare it with its model.
+def export(
+    config: ExportConfig, store: Store, listen: Listener = ignore, record_id: str | None = None
+) -> Exported:
+    """Make an export, read it back, compare it with its model, and note it in the store.
+
+    Args:
+        config: what, and how.
+        store: where the model is.
+        listen: hears ``progress``.
+        record_id: of the record that was made when it was asked for, if it was.
 
     Raises:
         InputError: an unknown model, one that the format cannot hold, or a folder that exists.
@@ -101,10 +112,11 @@ def export(config: ExportConfig, store: Store, listen: Listener = ignore) -> Exp
             stage.failed = not parity["passed"]
             write_json_atomic(stage.folder / "parity.json", parity)
         card = model_card(found, plan, config.to, parity, store)
-        write_text_atomic(stage.folder / "README.md", card)
+        write_text_atomic(stage.folder / CARD, card)
     folder = with_name(target, stage.failed)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return Exported(folder, config.to, size, parity, plan)
+    made = Exported(folder, config.to, size, parity, plan)
+    return replace(made, record=note_export(store, made, found, config, record_id).id)
 
 
 def _target(config: ExportConfig, found: Resolved, store: Store) -> Path:
