@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tunewright.config.base import StageConfig
 
-FormatName = Literal["merged", "adapter", "gguf", "chatglm3"]
+FormatName = Literal["merged", "adapter", "gguf", "chatglm3", "compressed-tensors", "bitsandbytes"]
 GgufType = Literal[
     "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_1", "q5_0",
     "q4_k_m", "q4_k_s", "q4_1", "q4_0", "q3_k_m", "q2_k",
@@ -46,13 +46,35 @@ class ParityConfig(StageConfig):
     tolerance: ToleranceConfig = ToleranceConfig()
 
 
+class QuantizeConfig(StageConfig):
+    """How exports for GPU servers round the matrices of the network's blocks."""
+
+    bits: int = Field(default=4, ge=4, le=8, multiple_of=4)
+    """Of each weight, 4 or 8; in bitsandbytes 4 is nf4 and 8 is int8."""
+    method: Literal["gptq", "nearest"] = "gptq"
+    """Keep layers' outputs on training rows close (gptq, arXiv 2210.17323), or each weight."""
+    group: int = Field(default=128, ge=32, le=128)
+    """Most neighbouring weights that share a scale: 128, 64 or 32, whichever divides the rows."""
+    dataset: str | None = None
+    """Dataset whose training rows gptq uses; the one that the model was tuned on."""
+    rows: int = Field(default=512, ge=1, le=8192)
+    """Most training rows that gptq uses."""
+    tokens: int = Field(default=2048, ge=16, le=32768)
+    """Most tokens of a row that gptq reads, and of rows that are computed together."""
+    damping: float = Field(default=0.01, gt=0, le=1)
+    """How little gptq trusts the rows: share of the inputs' mean square that is added to each."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where gptq computes."""
+
+
 class ExportConfig(StageConfig):
     """Tuned model → files that other programs load, proven equal."""
 
     model: str = "latest"
     """Tuned model (name, id or 'latest'), checkpoint RUN@STEP, or a base."""
     to: FormatName = "merged"
-    """One model (merged), PEFT's folder, GGUF for llama.cpp, or ChatGLM3's original layout."""
+    """One model (merged), PEFT's folder, GGUF for llama.cpp, ChatGLM3's original layout, or 4 or 8
+    bits for GPU servers (compressed-tensors, bitsandbytes)."""
     output: str | None = None
     """Folder to make; exports/NAME-FORMAT in the home folder when not given."""
     overwrite: bool = False
@@ -63,6 +85,7 @@ class ExportConfig(StageConfig):
     """How a GGUF file stores its matrices; norms and biases stay in float32."""
     shard_gb: float = Field(default=5.0, gt=0, le=1000)
     """Largest file of merged weights, in GB."""
+    quantize: QuantizeConfig = QuantizeConfig()
     parity: ParityConfig = ParityConfig()
 
 

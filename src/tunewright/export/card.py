@@ -49,7 +49,7 @@ _WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )  # fmt: skip
 _COMMANDS: Mapping[str, str] = MappingProxyType(
-    {"vllm": "vLLM", "ollama": "Ollama", "llama.cpp": "llama.cpp"}
+    {"vllm": "vLLM", "sglang": "SGLang", "ollama": "Ollama", "llama.cpp": "llama.cpp"}
 )
 
 

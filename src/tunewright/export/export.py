@@ -16,7 +16,13 @@ from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import write_json_atomic, write_text_atomic
 from tunewright.core.store import Store
 from tunewright.evaluation.verdicts import newest_evaluation
-from tunewright.export import adapter, merged, original_chatglm3
+from tunewright.export import (
+    adapter,
+    bitsandbytes,
+    compressed_tensors,
+    merged,
+    original_chatglm3,
+)
 from tunewright.export.card import model_card
 from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
 from tunewright.export.gguf import write as gguf
@@ -36,14 +42,22 @@ from tunewright.model.references import Resolved, resolve_responder
 from tunewright.model.rendering import Renderer
 from tunewright.training.machine import free_memory
 
-Planner = Callable[[Resolved, ExportConfig, Renderer], Plan]
+Planner = Callable[[Resolved, ExportConfig, Renderer, Store], Plan]
+
+
+def _without_rows(plan: Callable[[Resolved, ExportConfig, Renderer], Plan]) -> Planner:
+    """A planner that looks at no dataset."""
+    return lambda found, config, renderer, store: plan(found, config, renderer)
+
 
 FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
     {
-        "merged": merged.plan,
-        "adapter": adapter.plan,
-        "gguf": gguf.plan,
-        "chatglm3": original_chatglm3.plan,
+        "merged": _without_rows(merged.plan),
+        "adapter": _without_rows(adapter.plan),
+        "gguf": _without_rows(gguf.plan),
+        "chatglm3": _without_rows(original_chatglm3.plan),
+        "compressed-tensors": compressed_tensors.plan,
+        "bitsandbytes": _without_rows(bitsandbytes.plan),
     }
 )
 """Format → what checks and plans an export to it; a new one is one file and one entry here."""
@@ -98,7 +112,7 @@ def export(
     target = _target(config, found, store)
     for failed in (False, True):
         refuse_existing(with_name(target, failed), config.overwrite or failed)
-    plan = FORMATS[config.to](found, config, renderer)
+    plan = FORMATS[config.to](found, config, renderer, store)
     prompts = choose_prompts(found, config.parity, store) if config.parity.check else None
     refuse_full_disk(target, plan.bytes + _logit_bytes(config, prompts, renderer))
     with staged(target) as stage:
@@ -122,7 +136,11 @@ def export(
 def _target(config: ExportConfig, found: Resolved, store: Store) -> Path:
     if config.output is not None:
         return Path(config.output).expanduser().absolute()
-    kind = f"gguf-{config.gguf}" if config.to == "gguf" else config.to
+    kind: str = config.to
+    if config.to == "gguf":
+        kind = f"gguf-{config.gguf}"
+    elif config.to in ("compressed-tensors", "bitsandbytes"):
+        kind = f"{config.to}-{config.quantize.bits}bit"
     return store.home / "exports" / folder_name(found.name, kind)
 
 

@@ -24,6 +24,11 @@ from tunewright.model.weights import weight_files
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """Types that weights are written in, by their names."""
+SEGMENTED_NOTE = (
+    "This base encodes each message by itself, which other programs do not do for its chat format:"
+    " give them token ids, or serve it with `tunewright serve`."
+)
+"""For bases that ``is_segmented`` tells."""
 
 
 def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
@@ -43,32 +48,32 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
         write_weights(planned, weights.read, folder, limit, progress)
         copy_companions(found, renderer, folder, dtype)
 
-    segmented = ModelFolder.read(found.base.folder).tokenizer.get(ENCODING) == SEGMENTS
+    segmented = is_segmented(found)
     return Plan(
         bytes=sum(p.size for p in planned.values()) + companion_bytes(found),
         precision=str(coarsest).removeprefix("torch."),
         parameters=weights.parameters,
         write=write,
         read=_reader(found),
-        runs={} if segmented else {"vllm": _vllm(found, renderer)},
-        notes=(_SEGMENTED,) if segmented else (),
+        runs={} if segmented else {"vllm": vllm_line(found, renderer)},
+        notes=(SEGMENTED_NOTE,) if segmented else (),
     )
 
 
-_SEGMENTED = (
-    "This base encodes each message by itself, which other programs do not do for its chat format:"
-    " give them token ids, or serve it with `tunewright serve`."
-)
+def is_segmented(found: Resolved) -> bool:
+    """Whether the base's messages are encoded one by one."""
+    return ModelFolder.read(found.base.folder).tokenizer.get(ENCODING) == SEGMENTS
+
+
+def vllm_line(found: Resolved, renderer: Renderer) -> str:
+    """What serves a folder with vLLM."""
+    name, length = found.name, renderer.context_length
+    return f"vllm serve . --served-model-name {name} --max-model-len {length}"
 
 
 def _bits(dtype: torch.dtype) -> float:
     """How finely a type tells numbers apart."""
     return -torch.finfo(dtype).eps
-
-
-def _vllm(found: Resolved, renderer: Renderer) -> str:
-    name, length = found.name, renderer.context_length
-    return f"vllm serve . --served-model-name {name} --max-model-len {length}"
 
 
 def _reader(found: Resolved) -> Callable[[Path, Arithmetic], TextModel]:

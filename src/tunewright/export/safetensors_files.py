@@ -16,7 +16,10 @@ from tunewright.core.files import write_json_atomic
 
 Progress = Callable[[int, int], None]
 """Hears how many tensors are written, and of how many."""
-_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+_NAMES = {
+    torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int8: "I8", torch.uint8: "U8",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def write_weights(
 
     Args:
         planned: what to write, in order.
-        read: a tensor by its name, in float32; asked for once each.
+        read: a tensor by its name, in float32 or as it is written; asked for once each, in order.
         folder: an existing folder.
         limit: bytes of a file; a larger tensor has a file of its own.
         progress: hears of each tensor.

@@ -71,6 +71,10 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "q4_0": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
         "q3_k_m": Tolerance(None, 2e-1, 0.85, 0.8, 0.5),
         "q2_k": Tolerance(None, 5e-1, 0.75, 0.75, 0.8),
+        "w8a16": Tolerance(None, 1e-2, 0.97, 0.95, 5e-2),
+        "w4a16": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
+        "int8": Tolerance(None, 1e-2, 0.97, 0.95, 5e-2),
+        "nf4": Tolerance(None, 1e-1, 0.9, 0.85, 0.3),
     }
 )
 """By precision. Rounding to fewer bits moves every logit a little; what counts is the answer."""
