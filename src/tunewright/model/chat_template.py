@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from tunewright.core.errors import DataError, ModelError
+from tunewright.model.message_shapes import shape_for
 
 PLAIN_TEMPLATE_VERSION = 1
 PLAIN_TEMPLATE = """\
@@ -58,6 +59,7 @@ class ChatTemplate:
         environment = _Environment()
         try:
             tree = environment.parse(source)
+            self._shape = shape_for(source)
             self._template = environment.from_string(_Guard().visit(tree))
         except (jinja2.TemplateError, RecursionError) as error:
             raise ModelError(f"the model's chat template is not valid: {error}") from None
@@ -77,6 +79,7 @@ class ChatTemplate:
         tick = _Counter()
         parts: list[str] = []
         size = 0
+        messages, tools = self._shape(messages, tools)
         try:
             for part in self._template.generate(
                 self._variables,

@@ -29,8 +29,10 @@ _LATENT = Note(
 )
 _ROLES_END = Note(
     en="An answer ends where another role begins, or with `<|endoftext|>`; the last answer of a"
-    " conversation is taught the latter.",
-    zh="回答在下一个角色开始处结束，或以 `<|endoftext|>` 结束；对话的最后一个回答学习后者。",
+    " conversation is taught the latter. Templates that know calls as a turn's `metadata`, as"
+    " published, get them so.",
+    zh="回答在下一个角色开始处结束，或以 `<|endoftext|>` 结束；对话的最后一个回答学习后者。"
+    "官方模板以消息的 `metadata` 表示调用，这里照此提供。",
 )
 
 

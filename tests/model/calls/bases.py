@@ -45,6 +45,39 @@ _DEEPSEEK31 = """\
     {{- '<｜Assistant｜>' }}
 {%- endif %}
 """
+# As GLM-4 is published: a turn's metadata is the function that it calls.
+_GLM_METADATA = """\
+[gMASK]<sop>
+{%- if tools -%}
+<|system|>
+# 可用工具
+{% for tool in tools %}
+## {{ tool.function.name }}
+
+{{ tool.function | tojson(indent=4) }}
+{% endfor %}
+{%- endif -%}
+{%- for message in messages if message.role == 'system' %}
+<|system|>
+{{ message.content }}
+{%- endfor %}
+{%- for message in messages if message.role != 'system' %}
+<|{{ message.role }}|>{{ message.get("metadata", "") }}
+{{ message.content }}
+{%- endfor %}
+{%- if add_generation_prompt %}<|assistant|>{% endif %}
+"""
+# The functions on offer belong to the first message.
+_GLM_MESSAGE_TOOLS = """\
+[gMASK]<sop>{% for item in messages %}{% if item['tools'] is defined %}<|system|>
+# 可用工具{% for tool in item['tools'] %}
+
+## {{ tool['function']['name'] }}
+
+{{ tool['function'] | tojson(indent=4) }}{% endfor %}{% endif %}{% if item['content'] %}\
+<|{{ item['role'] }}|>{{ item['metadata'] }}
+{{ item['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}
+"""
 _DEEPSEEK = SPECIMENS["deepseek3"]
 _OTHERS = {
     "deepseek31": replace(
@@ -56,7 +89,9 @@ _OTHERS = {
             "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>",
             "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>",
         ),
-    )
+    ),
+    "glm_metadata": replace(SPECIMENS["glm4"], template=_GLM_METADATA),
+    "glm_message_tools": replace(SPECIMENS["glm"], template=_GLM_MESSAGE_TOOLS),
 }  # fmt: skip
 
 

@@ -18,7 +18,19 @@ from tunewright.model.calls.forms import CallForm
 from tunewright.model.calls.reader import CallReader, read_calls
 from tunewright.model.rendering import Renderer
 
-FAMILIES = ("nano", "qwen2", "qwen3", "llama3", "mistral", "glm", "glm4", "deepseek31", "chatglm3")
+FAMILIES = (
+    "nano",
+    "qwen2",
+    "qwen3",
+    "llama3",
+    "mistral",
+    "glm",
+    "glm4",
+    "glm_metadata",
+    "glm_message_tools",
+    "deepseek31",
+    "chatglm3",
+)
 SINGLE = ("llama3",)
 """Their templates write one call a turn."""
 SILENT = ("llama3", "mistral", "glm", "glm4")
