@@ -87,6 +87,9 @@ def delete_deployment(store: Store, reference: str, signed: Signed) -> Deploymen
         before = store.get(Deployment, reference)
         last = before.model_copy(update={"on": False, **_signature(before, signed)})
         _note(connection, last)
+        connection.execute(
+            text("DELETE FROM deployment_experience WHERE deployment = :id"), {"id": before.id}
+        )
         store.delete(Deployment, before.id)
     return last
 
@@ -138,6 +141,34 @@ def last_change(store: Store) -> int:
     """A number that grows with every change of any deployment."""
     rows = store.rows("SELECT MAX(sequence) FROM deployment_revisions")
     return int(rows[0][0] or 0) if rows else 0
+
+
+def keep_experience(store: Store, states: Mapping[str, Callable[[], Mapping[str, Any]]]) -> None:
+    """Write what deployments have lived through, by their ids, in the place of what was kept.
+
+    Args:
+        states: each is asked for, outside the transaction.
+
+    Raises:
+        StorageError: when the database cannot be written; all stays as it was.
+    """
+    bodies = {deployment: json.dumps(state()) for deployment, state in states.items()}
+    with store.transaction() as connection:
+        for deployment, body in bodies.items():
+            connection.execute(
+                text(
+                    "INSERT INTO deployment_experience (deployment, body)"
+                    " SELECT id, :body FROM records WHERE id = :deployment"
+                    " ON CONFLICT (deployment) DO UPDATE SET body = excluded.body"
+                ),
+                {"deployment": deployment, "body": body},
+            )
+
+
+def kept_experience(store: Store) -> dict[str, dict[str, Any]]:
+    """As it was kept last."""
+    rows = store.rows("SELECT deployment, body FROM deployment_experience")
+    return {str(row[0]): json.loads(row[1]) for row in rows}
 
 
 def _signature(before: Deployment, signed: Signed) -> dict[str, Any]:

@@ -120,12 +120,23 @@ def _deployment_revisions(connection: Connection) -> None:
     )
 
 
+def _deployment_experience(connection: Connection) -> None:
+    """What deployments have lived through, as their server kept it last."""
+    connection.execute(
+        text(
+            "CREATE TABLE deployment_experience (deployment VARCHAR(64) PRIMARY KEY,"
+            " body TEXT NOT NULL)"
+        )
+    )
+
+
 STEPS: tuple[Step, ...] = (
     _first_tables,
     _projects_and_queue,
     _keys_and_usage,
     _completions_and_results,
     _deployment_revisions,
+    _deployment_experience,
 )
 
 

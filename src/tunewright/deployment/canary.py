@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from tunewright.config.deployment import CanaryConfig
 
@@ -79,8 +81,8 @@ class Trial:
     """
 
     def __init__(self, config: CanaryConfig) -> None:
-        self._next = config.least
-        self._level = config.level / 2
+        self._config = config
+        self._looks = 0
         self.canary = Arm()
         self.model = Arm()
         self.verdict: str | None = None
@@ -88,12 +90,23 @@ class Trial:
     def note(self, canary: bool, failed: bool) -> None:
         """A request has ended."""
         (self.canary if canary else self.model).note(failed)
-        if canary and self.canary.requests >= self._next and self.verdict is None:
+        due = self.canary.requests >= self._config.least * 2**self._looks
+        if canary and due and self.verdict is None:
             self.verdict = self._judged()
 
+    def state(self) -> dict[str, Any]:
+        """Where it stands, for ``restore``."""
+        arms = {"model": asdict(self.model), "canary": asdict(self.canary)}
+        return {**arms, "looks": self._looks, "verdict": self.verdict}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from where ``state`` was told: looks that were taken are not taken again."""
+        self.model, self.canary = Arm(**state["model"]), Arm(**state["canary"])
+        self._looks, self.verdict = state["looks"], state["verdict"]
+
     def _judged(self) -> str | None:
-        level, self._level = self._level, self._level / 2
-        self._next *= 2
+        self._looks += 1
+        level = self._config.level / 2**self._looks
         mine, others = self.canary, self.model
         p = fails_more(mine.failed, mine.requests, others.failed, others.requests)
         if p >= level:

@@ -7,6 +7,7 @@ only when that has changed; so what another process changes holds here within a 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -14,19 +15,27 @@ from typing import Any
 
 from tunewright.config.deployment import DeployConfig
 from tunewright.config.serving import ServeConfig
-from tunewright.core.deployments import Signed, deployments_of, last_change, switch
+from tunewright.core.deployments import (
+    Signed,
+    deployments_of,
+    keep_experience,
+    last_change,
+    switch,
+)
 from tunewright.core.errors import ConfigError, NotFoundError, TunewrightError
 from tunewright.core.records import Deployment
 from tunewright.core.store import Store
 from tunewright.deployment.audience import EVERYBODY, Audience
 from tunewright.deployment.catalog import reference_target
 from tunewright.deployment.deploy import end_canary
+from tunewright.deployment.experience import Experience, experiences
 from tunewright.deployment.fallbacks import Step
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.live import Live, Observer
 from tunewright.deployment.parity import conditions, proof_of, seek
 
 LOOK_SECONDS = 0.5
+_KEEP_EVERY = 2  # looks
 HEALTH_RULE = "health rule"
 CANARY_RULE = "canary rule"
 _log = logging.getLogger(__name__)
@@ -51,6 +60,8 @@ class Deployments:
         self._observer = observer
         self._conditions = conditions(config)
         self._live: dict[str, Live] = {}
+        self._kept: dict[str, Experience] = {}
+        self._marks: dict[str, tuple[int, ...]] = {}
         self._seen = -1
         self._refreshing = asyncio.Lock()
         self._probes: dict[str, _Probing] = {}
@@ -69,15 +80,20 @@ class Deployments:
 
     async def start(self) -> None:
         """Read the store, and look at it from now on."""
+        self._kept = await asyncio.to_thread(experiences, self._store)
         await self.refresh()
         self._watch = asyncio.create_task(self._look())
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more, and keep what was lived through."""
         tasks = [*self._tasks, *([self._watch] if self._watch else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._keep()
+        except TunewrightError as error:
+            _log.error("what deployments have lived through cannot be kept: %s", error)
 
     async def refresh(self) -> None:
         """Take over what has changed in the store.
@@ -124,9 +140,10 @@ class Deployments:
     def _revived(self, record: Deployment, config: DeployConfig, steps: dict[str, Step]) -> Live:
         chain = tuple(steps[name] for name in (config.model, *config.fallback))
         canary = steps[config.canary.model] if config.canary.model else None
-        before = self._live.get(record.name)
-        if before is not None and before.record.id != record.id:
-            before = None
+        live = self._live.get(record.name)
+        before = self._kept.pop(record.id, None)
+        if live is not None and live.record.id == record.id:
+            before = live.experience
         targets = {name: step.target for name, step in steps.items()}
         proof = proof_of(record, config, targets, self._conditions)
         return Live(record, config, chain, canary, self._gateway, self._observer, before, proof)
@@ -134,11 +151,13 @@ class Deployments:
     # Looking after them -----------------------------------------------------------------------
 
     async def _look(self) -> None:
-        while True:
+        for number in itertools.count(1):
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self.refresh()
                 await self._tend()
+                if number % _KEEP_EVERY == 0:
+                    await self._keep()
                 self._failing = False
             except TunewrightError as error:
                 if not self._failing:
@@ -165,6 +184,19 @@ class Deployments:
             for name, probing in self._probes.items()
             if name in self._live and not self._live[name].record.on
         }
+
+    async def _keep(self) -> None:
+        """Write how those stand that were asked since the last time, in the place of how they
+        stood: whenever the server is killed, nothing counts twice."""
+        marks = {live.record.id: live.experience.mark for live in self._live.values()}
+        new = [one for one in self._live.values() if self._news(one, marks[one.record.id])]
+        if new:
+            states = {live.record.id: live.experience.state() for live in new}
+            await asyncio.to_thread(keep_experience, self._store, states)
+        self._marks = marks
+
+    def _news(self, live: Live, mark: tuple[int, ...]) -> bool:
+        return any(mark) and self._marks.get(live.record.id) != mark
 
     async def _judge(self, live: Live) -> None:
         seen = live.record.revision

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tunewright.config.deployment import HealthConfig
 
@@ -17,12 +17,21 @@ class Health:
 
     Args:
         config: the rule.
-        clock: seconds that never go back.
+        clock, wall: seconds that never go back, and Unix time.
+
+    Attributes:
+        noted: grows whenever there is something new.
     """
 
-    def __init__(self, config: HealthConfig, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: HealthConfig,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._config = config
-        self._clock = clock
+        self._clock, self._wall = clock, wall
+        self.noted = 0
         # (when, seconds it took; None for a failure), oldest first.
         self._ended: deque[tuple[float, float | None]] = deque(maxlen=_MOST)
 
@@ -30,10 +39,23 @@ class Health:
         """A request has ended: after so long, or without an answer (None)."""
         if self._config.watches:
             self._ended.append((self._clock(), seconds))
+            self.noted += 1
 
     def forget(self) -> None:
         """Begin anew, as after a pause."""
         self._ended.clear()
+        self.noted += 1
+
+    def state(self) -> Callable[[], list[tuple[float, float | None]]]:
+        """As of now, for ``restore``: ``[(Unix time, seconds), …]``, spelled out when called."""
+        ended, ahead = tuple(self._ended), self._wall() - self._clock()
+        return lambda: [(round(at + ahead, 3), seconds) for at, seconds in ended]
+
+    def restore(self, state: Iterable[tuple[float, float | None]]) -> None:
+        """Go on from where ``state`` was told; on a clock that was set back it is late rather than
+        early, and so forgotten last."""
+        now, ahead = self._clock(), self._wall() - self._clock()
+        self._ended.extend((min(now, at - ahead), seconds) for at, seconds in state)
 
     def complaint(self) -> str | None:
         """What is wrong by the rule, in words; None while nothing is, or too little is known."""

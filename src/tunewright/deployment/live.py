@@ -13,7 +13,8 @@ from tunewright.core.records import Deployment
 from tunewright.deployment import fixed
 from tunewright.deployment.audience import Audience
 from tunewright.deployment.bodies import Body, GenerationBody
-from tunewright.deployment.canary import Trial, position
+from tunewright.deployment.canary import position
+from tunewright.deployment.experience import Experience
 from tunewright.deployment.fallbacks import (
     BLAMELESS,
     Answer,
@@ -24,7 +25,6 @@ from tunewright.deployment.fallbacks import (
     goes_on,
 )
 from tunewright.deployment.gateway import Gateway
-from tunewright.deployment.health import Health
 from tunewright.deployment.parity import Proof
 from tunewright.deployment.protocol import ChatMessage, ChatRequest
 from tunewright.deployment.replies import RequestError
@@ -110,7 +110,7 @@ class Live:
         canary: who is tried.
         gateway: to all of them.
         observer: counts what happens.
-        before: this deployment at an earlier revision, whose experience may still hold.
+        before: what it lived through at an earlier revision.
         proof: what is known of its models; what it holds back is not asked.
     """
 
@@ -122,7 +122,7 @@ class Live:
         canary: Step | None,
         gateway: Gateway,
         observer: Observer,
-        before: Live | None = None,
+        before: Experience | None = None,
         proof: Proof | None = None,
     ) -> None:
         self.record = record
@@ -134,22 +134,8 @@ class Live:
         self._gateway = gateway
         self._observer = observer
         self._draw = random.Random()
-        self.health = Health(config.health)
-        self.trial = Trial(config.canary) if canary is not None else None
-        if before is not None:
-            self._inherit(before)
-
-    def _inherit(self, before: Live) -> None:
-        same_state = before.record.on and self.record.on
-        if before.config.health == self.config.health and same_state:
-            self.health = before.health
-        same_trial = (
-            before.config.model == self.config.model
-            and before.config.canary.model_copy(update={"percent": self.config.canary.percent})
-            == self.config.canary
-        )
-        if same_trial:
-            self.trial = before.trial
+        self.experience = before.at(record, config) if before else Experience(record, config)
+        self.health, self.trial = self.experience.health, self.experience.trial
 
     @property
     def name(self) -> str:
