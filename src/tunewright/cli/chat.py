@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunewright.cli.display import Terminal
 from tunewright.cli.live import inert
 from tunewright.cli.options import Common, common_options, config_options
 from tunewright.config.serving import GenerationConfig
@@ -55,7 +56,8 @@ def chat(
 
     names = [model] if compare is None else [model, compare]
     store = common.store()
-    speakers = load_many(store, names, device)
+    with Terminal() as terminal:
+        speakers = load_many(store, names, device, terminal)
     if not config.choices:
         _name_classes(store, names)
     opening = (Message(role="system", content=system),) if system else ()

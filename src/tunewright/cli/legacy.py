@@ -46,7 +46,7 @@ def modern(values: dict[str, Any], store: Store, terminal: Terminal) -> dict[str
     if asked is not None and not Path(asked).is_dir():
         return merged
     folder = Path(asked or ".")
-    record = jobs.run(_prepare(found, folder, config.base, store), store, terminal)
+    record = jobs.run(_prepare(found, folder, config.base, store, terminal), store, terminal)
     if not isinstance(record, Dataset):
         raise TypeError("prepare returned no dataset")
     terminal.say(
@@ -56,7 +56,9 @@ def modern(values: dict[str, Any], store: Store, terminal: Terminal) -> dict[str
     return {**merged, "dataset": record.id}
 
 
-def _prepare(found: Translation, folder: Path, base: str, store: Store) -> PrepareConfig:
+def _prepare(
+    found: Translation, folder: Path, base: str, store: Store, terminal: Terminal
+) -> PrepareConfig:
     """What to prepare: the test file is locked away, rows to validate on come from training."""
     if "train" not in found.files:
         raise ConfigError(
@@ -76,7 +78,7 @@ def _prepare(found: Translation, folder: Path, base: str, store: Store) -> Prepa
     base = model.base if model else base
     values: dict[str, Any] = {"files": (str(paths[0]),), "base": base}
     if found.max_tokens is not None:
-        room = ModelFolder.read(resolve_base(base, store.settings).folder).context_length
+        room = ModelFolder.read(resolve_base(base, store.settings, terminal).folder).context_length
         values["max_tokens"] = min(found.max_tokens, room)
     if held and held != found.files["train"]:
         values |= {"test_files": (str(paths[1]),), "split": {"test": 0.0}}

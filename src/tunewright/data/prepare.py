@@ -67,7 +67,7 @@ def prepare(config: PrepareConfig, store: Store, listen: Listener = ignore) -> D
 
 def _made(config: PrepareConfig, store: Store, listen: Listener) -> tuple[Dataset, bool]:
     """The record, and whether it is new and its folder written; frees all rows on its return."""
-    name, base, renderer = _start(config, store)
+    name, base, renderer = _start(config, store, listen)
     prepared = _prepared(config, store, renderer, listen, as_recommended)
     record = _record(name, config, base, prepared, renderer)
     known = store.find(Dataset, record.id)
@@ -89,7 +89,7 @@ def rehearse(
     Raises:
         DataError, ConfigError, ModelError: as ``prepare``.
     """
-    name, base, renderer = _start(config, store)
+    name, base, renderer = _start(config, store, listen)
     with uncollected():
         prepared = _prepared(config, store, renderer, listen, choose)
         record = _record(name, config, base, prepared, renderer)
@@ -103,7 +103,7 @@ def preview(config: PrepareConfig, store: Store, listen: Listener = ignore) -> N
         DataError, ConfigError, ModelError: as ``prepare``.
     """
     _name(config)
-    resolve_base(config.base, store.settings)
+    resolve_base(config.base, store.settings, listen)
     preview_files(config, listen)
 
 
@@ -125,9 +125,9 @@ def uncollected() -> Iterator[None]:
 # Rows ------------------------------------------------------------------------------------------
 
 
-def _start(config: PrepareConfig, store: Store) -> tuple[str, Base, Renderer]:
+def _start(config: PrepareConfig, store: Store, listen: Listener) -> tuple[str, Base, Renderer]:
     name = _name(config)
-    base = resolve_base(config.base, store.settings)
+    base = resolve_base(config.base, store.settings, listen)
     renderer = Renderer(base.folder)
     if (config.max_tokens or 0) > renderer.context_length:
         raise ConfigError(

@@ -143,7 +143,7 @@ def _questioning(
     config: EvaluateConfig, store: Store, dataset: Dataset, split: Split, listen: Listener
 ) -> Questioning:
     """Everything that is asked and everybody who is; nothing is loaded or asked yet."""
-    responders, weights = open_responders(config, store, dataset)
+    responders, weights = open_responders(config, store, dataset, listen)
     calls = all(isinstance(one, Local) and one.calls for one in responders)
     test = dataset_questions(store, dataset, split, config.limit, listen, calls)
     origins = [origin_of(store, responder) for responder in responders]

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tunewright.core.errors import ModelError
+from tunewright.core.events import Listener, ignore
 from tunewright.core.files import digest, sha256_file, write_json_atomic
 from tunewright.core.settings import Settings
 from tunewright.model.chatglm3.convert import is_chatglm, native_folder
@@ -42,21 +43,23 @@ class Base:
         return str(path.resolve()) if self.name not in BUNDLED and path.is_dir() else self.name
 
 
-def resolve_base(name: str, settings: Settings) -> Base:
+def resolve_base(name: str, settings: Settings, listen: Listener = ignore) -> Base:
     """Find, fetch if needed, and check a base.
 
     Args:
         name: ``nano``, a folder, a Hugging Face id ``org/name[@revision]``, or
             ``modelscope:org/name[@revision]``.
         settings: home folder, hub addresses, offline mode.
+        listen: hears ``progress`` where the base is first copied into a layout that can be loaded.
 
     Raises:
         ModelError: not found, not reachable, or not safe to load.
+        StorageError: no room for such a copy.
     """
     folder = _locate(name, settings)
     hashes = _Hashes(settings.home)
     if is_chatglm(folder):
-        folder = native_folder(folder, settings.home, hashes.of)
+        folder = native_folder(folder, settings.home, hashes.of, listen)
     ModelFolder.read(folder)
     weights = weight_files(folder)
     named = [folder / "config.json", folder / "tokenizer.json", *weights]

@@ -319,7 +319,9 @@ def _compact(batch: Batch, running: list[_Row]) -> list[_Row]:
     return [running[place] for place in kept]
 
 
-def load_many(store: Store, references: Sequence[str], device: str = "auto") -> list[TextModel]:
+def load_many(
+    store: Store, references: Sequence[str], device: str = "auto", listen: Listener = ignore
+) -> list[TextModel]:
     """Load several text models; those on the same weights share them.
 
     Raises:
@@ -328,7 +330,7 @@ def load_many(store: Store, references: Sequence[str], device: str = "auto") -> 
     chosen = pick_device(device)
     shared: dict[tuple[str, ...], Shared] = {}
     models: list[TextModel] = []
-    found = [resolve_responder(store, reference) for reference in references]
+    found = [resolve_responder(store, reference, listen) for reference in references]
     for number, resolved in enumerate(found):
         foundation = resolved.foundation
         if foundation.key not in shared:

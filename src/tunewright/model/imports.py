@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.core.errors import ModelError
+from tunewright.core.events import Listener, ignore
 from tunewright.core.files import write_json_atomic
 from tunewright.core.records import Model
 from tunewright.core.store import Store
@@ -22,7 +23,13 @@ from tunewright.model.weights import StoredTensor, stored_tensors, weight_files,
 _PICKLED = "adapter_model.bin"
 
 
-def import_adapter(folder: Path, base_name: str, store: Store, name: str | None = None) -> Model:
+def import_adapter(
+    folder: Path,
+    base_name: str,
+    store: Store,
+    name: str | None = None,
+    listen: Listener = ignore,
+) -> Model:
     """Take a LoRA adapter in PEFT's format into the store.
 
     Adapters of ChatGLM3's own layers (``query_key_value`` and so on) are divided among the layers
@@ -34,6 +41,7 @@ def import_adapter(folder: Path, base_name: str, store: Store, name: str | None 
         base_name: the base that it was trained on.
         store: gets the model.
         name: middle part of the model's name; the folder's name when not given.
+        listen: hears of a base that is copied first.
 
     Raises:
         ModelError: no LoRA adapter, one with options we do not compute, or one for another base.
@@ -45,7 +53,7 @@ def import_adapter(folder: Path, base_name: str, store: Store, name: str | None 
             f"{folder} holds a {settings.get('peft_type')} adapter; only LoRA is taken over",
             "Train it again with the same data: docs/from-chatglm3.md says how.",
         )
-    base = resolve_base(base_name, store.settings)
+    base = resolve_base(base_name, store.settings, listen)
     tensors = _stored(folder)
     if is_original(tensors):
         tensors = native_adapter(tensors, read_json(base.folder / "config.json"))

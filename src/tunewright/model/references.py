@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunewright.core.errors import ModelError, NotFoundError
+from tunewright.core.events import Listener, ignore
 from tunewright.core.records import Model, Run
 from tunewright.core.store import Store
 from tunewright.model.catalog import BUNDLED, Base, resolve_base
@@ -92,8 +93,8 @@ def foundation_name(store: Store, model: Model) -> str:
     return model.folded[-1] if model.folded else model.base
 
 
-def resolve(store: Store, reference: str) -> Resolved:
-    """Look a reference up.
+def resolve(store: Store, reference: str, listen: Listener = ignore) -> Resolved:
+    """Look a reference up; ``listen`` hears of a base that is copied first.
 
     Raises:
         NotFoundError: neither base, tuned model nor checkpoint.
@@ -101,7 +102,7 @@ def resolve(store: Store, reference: str) -> Resolved:
     """
     model = store.find(Model, reference)
     if model is not None:
-        return _tuned(store, model)
+        return _tuned(store, model, listen)
     run, at, step = reference.rpartition("@")
     if at and store.find(Run, run) is not None:
         return _checkpoint(store, store.get(Run, run), step)
@@ -112,17 +113,17 @@ def resolve(store: Store, reference: str) -> Resolved:
             f"{reference!r} is neither a base, a tuned model nor a checkpoint (RUN@STEP)",
             f"Known: {', '.join(dict.fromkeys(close))}",
         )
-    return Resolved(reference, resolve_base(reference, store.settings))
+    return Resolved(reference, resolve_base(reference, store.settings, listen))
 
 
-def resolve_responder(store: Store, reference: str) -> Resolved:
+def resolve_responder(store: Store, reference: str, listen: Listener = ignore) -> Resolved:
     """``resolve`` for something that is to answer.
 
     Raises:
         NotFoundError, ModelError: as for ``resolve``.
         ModelError: it is a reward model.
     """
-    found = resolve(store, reference)
+    found = resolve(store, reference, listen)
     if found.scores:
         raise ModelError(
             f"{found.name} is a reward model: it gives answers a number and writes none",
@@ -140,8 +141,8 @@ def _looks_like_base(reference: str) -> bool:
     )
 
 
-def _tuned(store: Store, model: Model) -> Resolved:
-    base = resolve_base(model.base, store.settings)
+def _tuned(store: Store, model: Model, listen: Listener = ignore) -> Resolved:
+    base = resolve_base(model.base, store.settings, listen)
     if base.digest != model.base_digest:
         raise _other_base(model.name, model.base, model.base_digest, base.digest)
     folders = tuple(store.folder(Model, id) for id in (*model.folded, model.id))

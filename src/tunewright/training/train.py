@@ -79,7 +79,7 @@ def train(
     require_rows_for(config.method, dataset)
     config = with_grader(config, store)
     require_packages(config.watch.trackers)
-    start = _resolve_start(config.base, store)
+    start = _resolve_start(config.base, store, listen)
     lasting = start.model.id if start.model else start.base.name
     board = config.watch.tensorboard
     board = board and str(Path(board).expanduser().absolute())
@@ -134,7 +134,7 @@ def resume(
     require_packages(config.watch.trackers)
     with run_lock(folder):
         dataset = store.get(Dataset, run.dataset)
-        start = _resolve_start(config.base, store)
+        start = _resolve_start(config.base, store, listen)
         rows = store.folder(Dataset, dataset.id)
         job, plan = build_job(config, dataset, start, rows, Watch(started, listen, resumed=True))
         found = search_checkpoints(folder / "checkpoints")
@@ -239,13 +239,13 @@ def _publish(session: Session, job: Job, state: TrainState) -> Model:
     return model
 
 
-def _resolve_start(reference: str, store: Store) -> Resolved:
+def _resolve_start(reference: str, store: Store, listen: Listener) -> Resolved:
     """A base or a tuned model; the base by a name that can be found from anywhere later.
 
     Raises:
         InputError: it is neither, or a checkpoint, which may be pruned.
     """
-    start = resolve(store, reference)
+    start = resolve(store, reference, listen)
     if start.folders and start.model is None:
         raise ConfigError(
             f"option 'base': a run cannot start from the checkpoint {reference}, which may go away",

@@ -11,6 +11,7 @@ from tunewright.config.endpoint import EndpointConfig
 from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.dataset_io import read_rows
 from tunewright.core.errors import ConfigError
+from tunewright.core.events import Listener, ignore
 from tunewright.core.records import Dataset
 from tunewright.core.store import Store
 from tunewright.endpoints.address import find_address
@@ -62,18 +63,19 @@ RESPONDERS: Final[Mapping[str, Callable[[Name, Surroundings], Responder]]] = Map
 
 
 def open_responders(
-    config: EvaluateConfig, store: Store, dataset: Dataset | None
+    config: EvaluateConfig, store: Store, dataset: Dataset | None, listen: Listener = ignore
 ) -> tuple[list[Responder], list[Weights]]:
     """The responders in the order of their references, and the weights to free between them.
 
-    Nothing is loaded or asked yet. Examples are from ``dataset``.
+    Nothing is loaded or asked yet. Examples are from ``dataset``; ``listen`` hears of bases
+    that are copied first.
 
     Raises:
         ConfigError: a reference that cannot be read, or examples where there are no rows for them.
         NotFoundError, ModelError: a model that is unknown or cannot be used.
     """
     names = [read_name(reference) for reference in config.models]
-    shared = _shared(store, names)
+    shared = _shared(store, names, listen)
     here = Surroundings(store, config, shared, _examples(store, dataset, names, config.seed))
     found = [_maker(name)(name, here) for name in names]
     return found, list({id(one): one for one in shared.values()}.values())
@@ -83,10 +85,10 @@ def _maker(name: Name) -> Callable[[Name, Surroundings], Responder]:
     return next(make for begin, make in RESPONDERS.items() if name.target.startswith(begin))
 
 
-def _shared(store: Store, names: Sequence[Name]) -> dict[str, Weights]:
+def _shared(store: Store, names: Sequence[Name], listen: Listener) -> dict[str, Weights]:
     """The weights of every target; those that stand on the same ones share them."""
     targets = dict.fromkeys(name.target for name in names if not name.remote)
-    keys = {target: resolve_responder(store, target).foundation.key for target in targets}
+    keys = {target: resolve_responder(store, target, listen).foundation.key for target in targets}
     together = {
         key: Weights(store, tuple(target for target in targets if keys[target] == key))
         for key in keys.values()

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunewright.core.errors import ModelError, StorageError
+from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import (
     digest,
     disk_errors,
@@ -30,6 +31,7 @@ from tunewright.model.chatglm3.torch_file import torch_tensors
 from tunewright.model.folders import read_json
 from tunewright.model.weights import StoredTensor, stored_tensors, weight_files, write_stored
 
+_Item = TypeVar("_Item")
 MODEL_TYPE = "chatglm"
 PIECES = "tokenizer.model"
 _VERSION = 2
@@ -44,13 +46,16 @@ def is_chatglm(folder: Path) -> bool:
     return path.is_file() and read_json(path).get("model_type") == MODEL_TYPE
 
 
-def native_folder(folder: Path, home: Path, sha256: Callable[[Path], str]) -> Path:
+def native_folder(
+    folder: Path, home: Path, sha256: Callable[[Path], str], listen: Listener = ignore
+) -> Path:
     """The folder's model as one that GLM's classes read; made on first use, then found again.
 
     Args:
         folder: of ChatGLM3.
         home: where bases are kept.
         sha256: gives the hash of a file.
+        listen: hears ``progress`` by files, first of the hashes, then of the copy.
 
     Raises:
         ModelError: the folder is incomplete, damaged, or of another model.
@@ -64,7 +69,8 @@ def native_folder(folder: Path, home: Path, sha256: Callable[[Path], str]) -> Pa
             "A ChatGLM3 folder holds config.json, tokenizer.model and its weights.",
         )
     files = _weight_files(folder)
-    sources = {file.name: sha256(file) for file in (path, folder / PIECES, *files)}
+    named = (path, folder / PIECES, *files)
+    sources = {file.name: sha256(file) for file in _told("checking the base", named, listen)}
     kept = home / "bases" / "chatglm3"
     target = kept / digest({"version": _VERSION, "files": sources})[:16]
     if (target / "config.json").is_file():
@@ -76,15 +82,25 @@ def native_folder(folder: Path, home: Path, sha256: Callable[[Path], str]) -> Pa
         _refuse_full_disk(kept, shards.values())
         # What a killed process left; such a folder is as large as the model.
         sweep_temporary(kept)
+        text = f"{folder.name} is copied once, in the layout of transformers' GLM, into {target}"
+        listen(Event(kind="note", data={"text": text}))
         work = Path(tempfile.mkdtemp(dir=kept, prefix=f".tmp-{os.getpid()}-"))
         try:
-            _write(folder, config, list(shards.values()), work)
+            _write(folder, config, list(shards.values()), work, listen)
             fsync_tree(work)
             _settle(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         fsync_folder(kept)
     return target
+
+
+def _told(stage: str, items: Sequence[_Item], listen: Listener) -> Iterator[_Item]:
+    """The items; once each was dealt with, the listener hears how many that makes."""
+    for done, item in enumerate(items):
+        listen(Event(kind="progress", data={"stage": stage, "done": done, "total": len(items)}))
+        yield item
+    listen(Event(kind="progress", data={"stage": stage, "done": len(items), "total": len(items)}))
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -136,6 +152,7 @@ def _write(
     config: dict[str, Any],
     shards: list[dict[str, StoredTensor]],
     work: Path,
+    listen: Listener,
 ) -> None:
     # The tokenizers library takes a moment to import, and only a new folder needs this.
     from tunewright.model.chatglm3.tokenizer import (
@@ -153,7 +170,8 @@ def _write(
     names = [f"model-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)]
     if len(shards) == 1:
         names = ["model.safetensors"]
-    for name, shard in zip(names, shards, strict=True):
+    pairs = list(zip(names, shards, strict=True))
+    for name, shard in _told("copying the base", pairs, listen):
         write_stored(shard, work / name)
     if len(shards) > 1:
         places = {t: name for name, shard in zip(names, shards, strict=True) for t in shard}
