@@ -12,7 +12,10 @@ from tests.export.test_merged import make
 from tunewright.core.store import Store
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# The file of 65,024 tokens takes long to read.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "chatglm3")) for n in FAMILIES]
+)
 def test_what_is_read_back_equals_the_tuned_model(
     store: Store, make_tuned: MakeTuned, tmp_path: Path, name: str
 ) -> None:

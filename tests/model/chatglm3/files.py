@@ -22,7 +22,7 @@ CONFIG: dict[str, Any] = {
     "add_bias_linear": False,
     "add_qkv_bias": True,
     "ffn_hidden_size": 24,
-    "hidden_size": 16,
+    "hidden_size": 32,
     "kv_channels": 8,
     "layernorm_epsilon": 1e-5,
     "multi_query_attention": True,

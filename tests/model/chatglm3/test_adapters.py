@@ -114,7 +114,7 @@ def test_layers_that_are_left_out_stay_out_in_peft(
     kept = {name: tensor for name, tensor in load_file(file).items() if "layers.1.self" in name}
     wide = "base_model.model.transformer.encoder.layers.1.self_attention.dense.lora"
     kept[f"{wide}_A.weight"] = torch.randn(5, 32)
-    kept[f"{wide}_B.weight"] = torch.randn(16, 5)
+    kept[f"{wide}_B.weight"] = torch.randn(32, 5)
     save_file(kept, file)
     model = import_adapter(tmp_path / "adapter", str(chatglm3.folder), store)
     settings = store.folder(Model, model.id) / "adapter_config.json"

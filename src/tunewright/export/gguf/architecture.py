@@ -72,6 +72,7 @@ class Architecture:
         fixed: options of the config that llama.cpp takes for granted.
         sizes: further whole numbers of the config → llama.cpp's keys.
         numbers: further numbers.
+        square: whether all heads together must have as many channels as a layer.
         windows: every how many layers one without a sliding window follows, unless the file says
             otherwise; 0 where llama.cpp computes no windows.
     """
@@ -84,6 +85,7 @@ class Architecture:
     fixed: Mapping[str, Any] = field(default_factory=lambda: _SILU)
     sizes: Mapping[str, str] = field(default_factory=dict)
     numbers: Mapping[str, str] = field(default_factory=dict)
+    square: bool = False
     windows: int = 0
 
 
@@ -98,7 +100,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "mistral": _LLAMA,
         "qwen2": Architecture("qwen2", "qwen2"),
         "qwen3": Architecture("qwen3", "qwen3"),
-        "glm": Architecture("chatglm", "glm", layer=_JOINT),
+        "glm": Architecture("chatglm", "glm", layer=_JOINT, square=True),
         "glm4": Architecture("glm4", "glm4", layer=_GLM4),
         "gemma": Architecture("gemma", "gemma", shift=1.0, fixed={"hidden_act": _GELU}),
         "gemma2": Architecture(
@@ -112,7 +114,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
                 "final_logit_softcapping": None, "use_bidirectional_attention": False,
             },
         ),
-        "phi3": Architecture("phi3", "phi3", layer=_PHI3),
+        "phi3": Architecture("phi3", "phi3", layer=_PHI3, square=True),
     }
 )  # fmt: skip
 """By ``model_type`` of the base's config; a new one is one entry."""

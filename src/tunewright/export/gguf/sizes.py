@@ -36,10 +36,16 @@ def check_sizes(architecture: Architecture, config: Mapping[str, Any]) -> None:
     check_rotary(config)
     if architecture.windows:
         _period(config)
-    head = head_size(config)
+    head, heads = head_size(config), int(config["num_attention_heads"])
+    if architecture.square and heads * head != config["hidden_size"]:
+        raise ModelError(
+            f"llama.cpp computes {architecture.name} only where heads × channels"
+            f" ({heads} × {head}) are the hidden size ({config['hidden_size']})",
+            CONVERT,
+        )
     layers = int(config["num_hidden_layers"])
     if architecture.name in _BY_LAYER and layers == _BY_LAYER[architecture.name]:
-        head = int(config["hidden_size"]) // int(config["num_attention_heads"])
+        head = int(config["hidden_size"]) // heads
     if config.get("query_pre_attn_scalar", head) != head:
         raise ModelError(
             f"llama.cpp scales the scores of {architecture.name} by {head}, this base by"
