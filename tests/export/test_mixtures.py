@@ -77,6 +77,17 @@ def test_rows_that_no_blocks_fill_stay_in_float16() -> None:
         assert kinds == {"blk.0.ffn_down.weight": Kind.F16, "blk.0.attn_norm.weight": Kind.F32}
 
 
+def test_experts_are_treated_like_the_layer_they_stand_for_and_routers_are_exact() -> None:
+    found: dict[str, tuple[int, ...]] = {
+        "blk.0.ffn_gate_inp.weight": (8, WIDE),
+        "blk.0.ffn_up_exps.weight": (8, WIDE, WIDE),
+        "blk.0.ffn_down_exps.weight": (8, WIDE, WIDE),
+    }
+    kinds = MIXTURES["q4_k_m"].kinds({**shapes(1), **found})
+    assert [kinds[name] for name in found] == [Kind.F32, Kind.Q4_K, Kind.Q6_K]
+    assert MIXTURES["q8_0"].kinds(found)["blk.0.ffn_gate_inp.weight"] is Kind.F32
+
+
 def test_bits_only_fall_along_the_table() -> None:
     from gguf import GGML_QUANT_SIZES
 

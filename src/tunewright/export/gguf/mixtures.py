@@ -20,6 +20,8 @@ from tunewright.config.export import GgufType
 _BLOCK = re.compile(r"blk\.(\d+)\.(\w+)\.weight")
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
 _VALUES = ("attn_v", "attn_qkv")
+_ENDS = ("ffn_down", "ffn_down_exps")
+_ROUTER = "ffn_gate_inp"
 
 Layers = Callable[[int, int], bool]
 """Whether the layer of a number is among those of a model with so many."""
@@ -62,7 +64,9 @@ class Mixture:
     raised: tuple[tuple[tuple[str, ...], Layers, Kind], ...] = ()
 
     def kinds(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Kind]:
-        """How each of a model's tensors is stored; vectors in float32.
+        """How each of a model's tensors is stored.
+
+        Vectors are in float32, and routers of experts: small, and a hair decides between two.
 
         Args:
             shapes: of all of them, by llama.cpp's names.
@@ -72,7 +76,7 @@ class Mixture:
         output = _OUTPUT if _OUTPUT in shapes else _EMBEDDING
         return {
             name: _fitting(self._wanted(name, layers, output), shape[-1])
-            if len(shape) > 1
+            if len(shape) > 1 and _layer(name)[1] != _ROUTER
             else Kind.F32
             for name, shape in shapes.items()
         }
@@ -116,7 +120,7 @@ MIXTURES: Mapping[GgufType, Mixture] = MappingProxyType(
             LlamaFileType.MOSTLY_Q5_K_M,
             Kind.Q5_K,
             Kind.Q6_K,
-            (((*_VALUES, "ffn_down"), _outer_and_every_third, Kind.Q6_K),),
+            (((*_VALUES, *_ENDS), _outer_and_every_third, Kind.Q6_K),),
         ),
         "q5_k_s": Mixture(LlamaFileType.MOSTLY_Q5_K_S, Kind.Q5_K, Kind.Q6_K),
         "q5_1": Mixture(LlamaFileType.MOSTLY_Q5_1, Kind.Q5_1),
@@ -125,13 +129,13 @@ MIXTURES: Mapping[GgufType, Mixture] = MappingProxyType(
             LlamaFileType.MOSTLY_Q4_K_M,
             Kind.Q4_K,
             Kind.Q6_K,
-            (((*_VALUES, "ffn_down"), _outer_and_every_third, Kind.Q6_K),),
+            (((*_VALUES, *_ENDS), _outer_and_every_third, Kind.Q6_K),),
         ),
         "q4_k_s": Mixture(
             LlamaFileType.MOSTLY_Q4_K_S,
             Kind.Q4_K,
             Kind.Q6_K,
-            ((_VALUES, _first(4), Kind.Q5_K), (("ffn_down",), _first_of(8), Kind.Q5_K)),
+            ((_VALUES, _first(4), Kind.Q5_K), (_ENDS, _first_of(8), Kind.Q5_K)),
         ),
         "q4_1": Mixture(LlamaFileType.MOSTLY_Q4_1, Kind.Q4_1),
         "q4_0": Mixture(LlamaFileType.MOSTLY_Q4_0, Kind.Q4_0),
@@ -141,15 +145,15 @@ MIXTURES: Mapping[GgufType, Mixture] = MappingProxyType(
             Kind.Q6_K,
             (
                 (_VALUES, _first(2), Kind.Q5_K),
-                (("ffn_down",), _first_of(16), Kind.Q5_K),
-                ((*_VALUES, "ffn_down", "attn_output"), _all, Kind.Q4_K),
+                (_ENDS, _first_of(16), Kind.Q5_K),
+                ((*_VALUES, *_ENDS, "attn_output"), _all, Kind.Q4_K),
             ),
         ),
         "q2_k": Mixture(
             LlamaFileType.MOSTLY_Q2_K,
             Kind.Q2_K,
             Kind.Q6_K,
-            ((_VALUES, _all, Kind.Q4_K), (("ffn_down", "attn_output"), _all, Kind.Q3_K)),
+            ((_VALUES, _all, Kind.Q4_K), ((*_ENDS, "attn_output"), _all, Kind.Q3_K)),
         ),
     }
 )
