@@ -16,7 +16,8 @@ _CHANGED: Mapping[str, Mapping[str, Any]] = {
     "phi3": {"sliding_window": 512},
 }
 FAMILIES = (
-    "llama2", "mistral", "glm", "glm4", "chatglm3", "gemma", "gemma2", "gemma3", "phi3", "phi4",
+    "llama2", "mistral", "mixtral", "qwen3_moe", "glm", "glm4", "chatglm3", "gemma", "gemma2",
+    "gemma3", "phi3", "phi4",
 )  # fmt: skip
 
 

@@ -54,7 +54,24 @@ _GEMMA2 = {
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 _PHI3 = {**_JOINT, "self_attn.qkv_proj": "attn_qkv"}
+_MIXTRAL = {
+    **_ATTENTION,
+    "block_sparse_moe.gate": "ffn_gate_inp",
+    "block_sparse_moe.experts.w1": "ffn_gate_exps",
+    "block_sparse_moe.experts.w2": "ffn_down_exps",
+    "block_sparse_moe.experts.w3": "ffn_up_exps",
+}
+_EXPERTS = {
+    **_ATTENTION,
+    "mlp.gate": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+}
 _SILU = {"hidden_act": "silu"}
+EXPERT_COUNT = "expert_count"
+"""llama.cpp's key of how many experts a layer has."""
+_USED = {"num_local_experts": EXPERT_COUNT, "num_experts_per_tok": "expert_used_count"}
 _GELU = "gelu_pytorch_tanh"
 
 
@@ -88,6 +105,11 @@ class Architecture:
     square: bool = False
     windows: int = 0
 
+    @property
+    def experts(self) -> bool:
+        """Whether its layers are mixtures of experts."""
+        return EXPERT_COUNT in self.sizes.values()
+
 
 _LLAMA = Architecture("llama", "llama", interleaved=True)
 _CAPS = {
@@ -98,8 +120,18 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     {
         "llama": _LLAMA,
         "mistral": _LLAMA,
+        "mixtral": Architecture(
+            "llama", "mixtral", layer=_MIXTRAL, interleaved=True,
+            sizes=_USED,
+        ),
         "qwen2": Architecture("qwen2", "qwen2"),
         "qwen3": Architecture("qwen3", "qwen3"),
+        "qwen3_moe": Architecture(
+            "qwen3moe", "qwen3_moe", layer=_EXPERTS,
+            fixed={**_SILU, "norm_topk_prob": True, "decoder_sparse_step": 1,
+                   "mlp_only_layers": []},
+            sizes={**_USED, "moe_intermediate_size": "expert_feed_forward_length"},
+        ),
         "glm": Architecture("chatglm", "glm", layer=_JOINT, square=True),
         "glm4": Architecture("glm4", "glm4", layer=_GLM4),
         "gemma": Architecture("gemma", "gemma", shift=1.0, fixed={"hidden_act": _GELU}),
@@ -118,7 +150,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
     }
 )  # fmt: skip
 """By ``model_type`` of the base's config; a new one is one entry."""
-_READ = MappingProxyType({a.name: a for a in ARCHITECTURES.values()})
+_READ = MappingProxyType({(a.name, a.experts): a for a in ARCHITECTURES.values()})
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -157,15 +189,17 @@ def architecture_of(config: Mapping[str, Any]) -> Architecture:
     return found
 
 
-def architecture_named(name: str) -> Architecture:
+def architecture_read(fields: Mapping[str, Any]) -> Architecture:
     """The architecture that a file names.
 
     Raises:
         ModelError: one that we do not write.
     """
-    if name not in _READ:
+    name = fields["general.architecture"]
+    found = _READ.get((name, f"{name}.{EXPERT_COUNT}" in fields))
+    if found is None:
         raise ModelError(f"architecture {name!r} of the GGUF file is not known")
-    return _READ[name]
+    return found
 
 
 def tensor_names(
@@ -201,7 +235,9 @@ def _tensor_name(architecture: Architecture, name: str) -> str:
 
 
 def base_name(architecture: Architecture, name: str) -> str:
-    """The base's name of a tensor of llama.cpp.
+    """The name of a tensor of llama.cpp in a loaded base.
+
+    transformers keeps the experts of a layer stacked, under one name for all architectures.
 
     Raises:
         ModelError: one that we do not write.
@@ -210,7 +246,8 @@ def base_name(architecture: Architecture, name: str) -> str:
     if name in top:
         return top[name]
     match = _BLOCK.fullmatch(name)
-    layer = {ours: theirs for theirs, ours in architecture.layer.items()}
+    names = {**architecture.layer, **(_EXPERTS if architecture.experts else {})}
+    layer = {ours: theirs for theirs, ours in names.items()}
     if match is None or match[2] not in layer:
         raise ModelError(f"tensor {name!r} of the GGUF file is not known")
     return f"model.layers.{match[1]}.{layer[match[2]]}.{match[3]}"

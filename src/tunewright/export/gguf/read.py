@@ -22,7 +22,7 @@ from tunewright.core.files import write_json_atomic
 from tunewright.export.formats import Arithmetic
 from tunewright.export.gguf.architecture import (
     Architecture,
-    architecture_named,
+    architecture_read,
     base_name,
     restored,
 )
@@ -66,7 +66,7 @@ def read_gguf(path: Path, name: str, arithmetic: Arithmetic) -> TextModel:
         write_json_atomic(folder / "config.json", {**config, **ids})
         renderer = Renderer(folder)
         network = _empty(folder, arithmetic.dtype)
-    _fill(network, opened, architecture_named(fields["general.architecture"]), config)
+    _fill(network, opened, architecture_read(fields), config)
     base = Base(name, path.parent, "")
     return TextModel(name, Shared(network.to(arithmetic.device), renderer, base))
 
@@ -92,7 +92,7 @@ def _fill(
     architecture: Architecture,
     config: Mapping[str, Any],
 ) -> None:
-    own = dict(network.named_parameters())
+    own = _places(network)
     for tensor in opened.tensors:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         if tensor.name == ROPE_FACTORS:
@@ -104,6 +104,19 @@ def _fill(
         if weight is None or weight.numel() != values.numel():
             raise ModelError(f"tensor {tensor.name} of the GGUF file fits no weight of the model")
         shaped: Tensor = values.reshape(weight.shape)
-        weight.data.copy_(restored(architecture, config, name, shaped))
+        weight.copy_(restored(architecture, config, name, shaped))
     if own:
         raise ModelError(f"the GGUF file lacks {next(iter(own))}")
+
+
+def _places(network: PreTrainedModel) -> dict[str, Tensor]:
+    """Where each tensor goes; transformers keeps gates and ups of experts in one."""
+    found: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        path, _, kind = name.rpartition(".")
+        if kind == "gate_up_proj":
+            gate, up = parameter.data.chunk(2, dim=1)
+            found |= {f"{path}.gate_proj.weight": gate, f"{path}.up_proj.weight": up}
+        else:
+            found[f"{name}.weight" if kind == "down_proj" else name] = parameter.data
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from gguf import GGUFWriter
 
 from tunewright.core.errors import ModelError
-from tunewright.export.gguf.architecture import CONVERT, Architecture, architecture_named
+from tunewright.export.gguf.architecture import CONVERT, Architecture, architecture_read
 from tunewright.export.gguf.rotary import check_rotary, read_rotary, write_rotary
 
 _SIZES = {
@@ -99,7 +99,7 @@ def read_sizes(fields: Mapping[str, Any], tensors: Collection[str]) -> dict[str,
     Raises:
         ModelError: an architecture that we do not write, or a missing size.
     """
-    architecture = architecture_named(fields["general.architecture"])
+    architecture = architecture_read(fields)
 
     def get(key: str) -> Any:
         name = f"{architecture.name}.{key}"
