@@ -13,6 +13,7 @@ from tunewright.api.access import Caller, authenticate
 from tunewright.api.openai import DeploymentsOf
 from tunewright.api.paging import list_object
 from tunewright.api.resources import CallerOf, ConfigOf, StoreOf, json_body, parse_body
+from tunewright.config.deployment import UPSTREAM
 from tunewright.config.serving import ServeConfig
 from tunewright.core.deployments import (
     DELETED,
@@ -25,7 +26,7 @@ from tunewright.core.deployments import (
 from tunewright.core.errors import EvidenceError, InputError, NotFoundError
 from tunewright.core.records import Deployment
 from tunewright.core.store import Store
-from tunewright.deployment.catalog import UPSTREAM, find_target, reference_target
+from tunewright.deployment.catalog import find_target, reference_target
 from tunewright.deployment.deploy import (
     Naming,
     Order,

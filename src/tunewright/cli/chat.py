@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -16,6 +16,7 @@ from tunewright.core.errors import InputError
 from tunewright.core.messages import Conversation, Message
 from tunewright.core.records import Model
 from tunewright.core.store import Store
+from tunewright.model.deployed import Named, named
 
 if TYPE_CHECKING:
     from tunewright.model.generation import Answer, TextModel
@@ -43,7 +44,8 @@ def chat(
     device: str,
     values: dict[str, Any],
 ) -> None:
-    """Talk to MODEL: a base, a tuned model (name, id or 'latest') or a checkpoint RUN@STEP.
+    """Talk to MODEL: a base, a tuned model (name, id or 'latest'), a checkpoint RUN@STEP, or a
+    deployment: then to its model, with its system prompt and settings, and to none in its place.
 
     Without --prompt a conversation begins; an empty line or Ctrl-D ends it, /new starts afresh.
     """
@@ -54,21 +56,39 @@ def chat(
             raise InputError("the prompt is empty", 'Example: --prompt "你好"')
     from tunewright.model.generation import load_many
 
-    names = [model] if compare is None else [model, compare]
     store = common.store()
+    found = [named(store, name) for name in ([model] if compare is None else [model, compare])]
+    names = [one.reference for one in found]
+    for one in found:
+        if one.deployed:
+            told = f"{one.name} is a deployment; its model answers, with its prompt and settings."
+            click.echo(told, err=True)
     with Terminal() as terminal:
-        speakers = load_many(store, names, device, terminal)
+        models = load_many(store, names, device, terminal)
     if not config.choices:
         _name_classes(store, names)
+    speakers = [_Speaker(*both) for both in zip(found, models, strict=True)]
     opening = (Message(role="system", content=system),) if system else ()
     if prompt is None:
         _converse(speakers, opening, config)
         return
     question = Conversation(messages=(*opening, Message(role="user", content=prompt)))
-    named = len(names) > 1
-    answers = [_say(s, question, config, named, stdout=not common.as_json) for s in speakers]
+    several = len(names) > 1
+    answers = [_say(s, question, config, several, stdout=not common.as_json) for s in speakers]
     if common.as_json:
         click.echo(json.dumps(_result(speakers, answers), ensure_ascii=False))
+
+
+class _Speaker(NamedTuple):
+    """Who answers, and in which manner."""
+
+    named: Named
+    model: TextModel
+
+    @property
+    def name(self) -> str:
+        """As shown: a deployment's own, or the model's."""
+        return self.named.name if self.named.deployed else self.model.name
 
 
 def _name_classes(store: Store, names: list[str]) -> None:
@@ -84,7 +104,7 @@ def _name_classes(store: Store, names: list[str]) -> None:
 
 
 def _converse(
-    speakers: list[TextModel], opening: tuple[Message, ...], config: GenerationConfig
+    speakers: list[_Speaker], opening: tuple[Message, ...], config: GenerationConfig
 ) -> None:
     histories = [opening for _ in speakers]
     while True:
@@ -105,16 +125,17 @@ def _converse(
 
 
 def _say(
-    speaker: TextModel,
+    speaker: _Speaker,
     question: Conversation,
     config: GenerationConfig,
-    named: bool,
+    several: bool,
     stdout: bool = True,
 ) -> Answer:
     """Print the answer as it comes (to stdout, so that it can be piped) and return it."""
-    if named:
+    if several:
         click.secho(f"{speaker.name}: ", fg="cyan", nl=False, err=True)
-    stream = speaker.stream(question, config)
+    manner = speaker.named.manner
+    stream = speaker.model.stream(manner.prompt(question), manner.settings(config))
     while True:
         try:
             click.echo(next(stream), nl=False, err=not stdout)
@@ -124,10 +145,11 @@ def _say(
             return answer
 
 
-def _result(speakers: list[TextModel], answers: list[Answer]) -> dict[str, Any]:
+def _result(speakers: list[_Speaker], answers: list[Answer]) -> dict[str, Any]:
     results = [
         {
             "model": speaker.name,
+            **({"served_by": speaker.model.name} if speaker.named.deployed else {}),
             "text": answer.text,
             "usage": {
                 "prompt_tokens": answer.prompt_tokens,

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate": ("stages", "Models side by side on a locked test set, with a verdict."),
     "benchmark": ("benchmark", "Models on MMLU, C-Eval and CMMLU, from folders of their files."),
     "blind": ("blind", "People vote on answers without knowing whose they are."),
-    "chat": ("chat", "Talk to a base, a checkpoint or a tuned model; --compare two."),
+    "chat": ("chat", "Talk to a base, a tuned model or a deployment; --compare two."),
     "export": ("export", "A tuned model as files for other programs, proven equal."),
     "parity": ("export", "Whether an endpoint that serves a model answers as the model does."),
     "serve": ("serve", "An OpenAI-compatible API for every model of the store."),

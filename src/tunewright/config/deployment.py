@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from tunewright.config.base import StageConfig
 from tunewright.config.serving import LimitsConfig
 
+UPSTREAM = "upstream:"
+"""How a reference to a configured server begins; its name follows, and maybe ``/MODEL``."""
+
 
 class AnswerConfig(StageConfig):
     """A fixed answer, by the language of the question; one of the two stands for both."""

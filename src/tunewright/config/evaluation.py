@@ -51,7 +51,7 @@ class EvaluateConfig(StageConfig):
     dataset: str
     """Dataset id or name whose locked test split is asked."""
     models: tuple[str, ...] = ()
-    """Bases, tuned models, checkpoints (RUN@STEP), openai:MODEL@URL, each also as MODEL+5shot."""
+    """Bases, tuned models, checkpoints (RUN@STEP), deployments, openai:MODEL@URL; also +5shot."""
     checkpoints: str | None = None
     """Run whose three best checkpoints by loss are asked the dev questions; the best is kept."""
     general: bool = True

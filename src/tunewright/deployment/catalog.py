@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tunewright.config.deployment import UPSTREAM
 from tunewright.config.serving import ServeConfig
 from tunewright.core.errors import NotFoundError
 from tunewright.core.records import CheckpointPermission, Model
@@ -17,8 +18,6 @@ from tunewright.model.references import foundation_name
 from tunewright.model.tuners.files import head_file, replaces_weights
 
 BUNDLED_BASE = "nano"
-UPSTREAM = "upstream:"
-"""How a reference to a configured server begins; its name follows, and maybe ``/MODEL``."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tunewright.config.base import merge
-from tunewright.config.deployment import DeployConfig
+from tunewright.config.deployment import UPSTREAM, DeployConfig
 from tunewright.core.deployments import Signed, create_deployment, history, revise
 from tunewright.core.errors import ConfigError, InputError, NotFoundError
 from tunewright.core.records import Deployment, Evaluation, Model
 from tunewright.core.store import Store
-from tunewright.deployment.catalog import UPSTREAM, public_base_name
+from tunewright.deployment.catalog import public_base_name
 from tunewright.deployment.evidence import evidence_for
 from tunewright.model.catalog import BUNDLED
 from tunewright.model.tuners.files import head_file

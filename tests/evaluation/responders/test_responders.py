@@ -18,6 +18,7 @@ from tunewright.core.events import Event
 from tunewright.core.messages import Row, conversation
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.core.store import Store
+from tunewright.deployment.deploy import Order, deploy
 from tunewright.evaluation.evaluate import evaluate, read_outputs
 from tunewright.evaluation.responders.cache import AnswerCache
 from tunewright.evaluation.responders.few_shot import pick_examples, with_examples
@@ -111,6 +112,32 @@ def test_examples_need_training_rows(store: Store, stored: Dataset, tiny_base: P
     (store.folder(Dataset, stored.id) / "train.jsonl").unlink()
     with pytest.raises(ConfigError, match="no training rows"):
         evaluate(config(stored, f"{tiny_base}+3shot"), store)
+
+
+# Deployments -----------------------------------------------------------------------------------
+
+
+def test_a_deployment_is_judged_as_it_is_served(
+    store: Store, stored: Dataset, tiny_base: Path
+) -> None:
+    """Its own prompt, its own draw, the same again from the same seed, on the same weights."""
+    plain = str(tiny_base)
+    drawn = {"model": plain, "system": "Be a fox.", "temperature": 1.5, "max_tokens": 2}
+    deploy(store, Order("clerk", drawn))
+    deploy(store, Order("twin", {"model": plain}))
+    record = evaluate(config(stored, plain, "twin", "clerk"), store)
+    assert record.scores[plain]["perplexity"] == record.scores["twin"]["perplexity"]
+    assert record.scores[plain]["perplexity"] != record.scores["clerk"]["perplexity"]
+    outputs = read_outputs(store.folder(Evaluation, record.id))
+    said = {name: [o["answer"] for o in outputs if o["responder"] == name]
+            for name in (plain, "twin", "clerk")}  # fmt: skip
+    assert said[plain] == said["twin"]
+    assert len(set(said["clerk"])) > len(set(said[plain])), "it draws"
+    (kept,) = (store.home / "cache" / "answers").iterdir()
+    kept.unlink()
+    again = evaluate(config(stored, plain, "clerk"), store)
+    outputs = read_outputs(store.folder(Evaluation, again.id))
+    assert [o["answer"] for o in outputs if o["responder"] == "clerk"] == said["clerk"]
 
 
 # Endpoints -------------------------------------------------------------------------------------

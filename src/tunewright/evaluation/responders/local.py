@@ -17,6 +17,7 @@ from tunewright.core.store import Store
 from tunewright.evaluation.responders.base import Keep, KeepLikely, Likely, Said, Tell
 from tunewright.evaluation.responders.few_shot import with_examples
 from tunewright.model.calls.forms import CallForm
+from tunewright.model.deployed import PLAIN, Manner
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
 
@@ -65,10 +66,12 @@ class Local:
 
     Attributes:
         reference: what it was asked for as.
-        target: the reference without examples.
+        target: the model's reference.
         resolved: what that names.
         weights: to load it from.
         examples: turns shown before every question.
+        manner: of the deployment, where one is asked.
+        seed: of what is drawn, where the manner is to draw.
     """
 
     reference: str
@@ -76,10 +79,12 @@ class Local:
     resolved: Resolved
     weights: Weights
     examples: tuple[tuple[Message, Message], ...] = ()
+    manner: Manner = PLAIN
+    seed: int = 0
 
     @cached_property
     def digest(self) -> str:
-        """Of base, tuned files and arithmetic; examples are part of the prompts."""
+        """Of base, tuned files and arithmetic; examples and manner are part of what is asked."""
         return digest_of(
             {
                 "base": self.resolved.base.digest,
@@ -100,6 +105,7 @@ class Local:
 
     def prompt(self, conversation: Conversation, room: int) -> Conversation:
         """The question after as many of the examples as the context holds, the last ones."""
+        conversation = self.manner.prompt(conversation)
         if not self.examples:
             return conversation
         renderer = self.renderer
@@ -110,8 +116,12 @@ class Local:
         return conversation
 
     def settings(self, config: GenerationConfig) -> GenerationConfig:
-        """As asked for."""
-        return config
+        """As asked for; or in the deployment's manner, and no longer than it lets answers be."""
+        found = self.manner.settings(config)
+        if found.temperature and found.seed is None:
+            found = found.model_copy(update={"seed": self.seed})
+        most = self.manner.max_tokens or found.max_new_tokens
+        return found.model_copy(update={"max_new_tokens": min(most, found.max_new_tokens)})
 
     def answer(
         self,

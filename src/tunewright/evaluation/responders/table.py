@@ -20,6 +20,7 @@ from tunewright.evaluation.responders.few_shot import Example, pick_examples
 from tunewright.evaluation.responders.local import Local, Weights
 from tunewright.evaluation.responders.names import ENDPOINT, Name, at_url, read_name
 from tunewright.evaluation.responders.remote import Remote
+from tunewright.model.deployed import named
 from tunewright.model.references import resolve_responder
 
 _ANY = ""
@@ -32,7 +33,7 @@ class Surroundings:
     Attributes:
         store: finds models, and has the settings.
         config: of the evaluation.
-        weights: by target, see ``Weights``.
+        weights: by the model's reference, see ``Weights``.
         examples: by number of shots.
     """
 
@@ -43,9 +44,11 @@ class Surroundings:
 
 
 def _local(name: Name, here: Surroundings) -> Responder:
-    resolved = resolve_responder(here.store, name.target)
-    shown = here.examples[name.shots]
-    return Local(name.reference, name.target, resolved, here.weights[name.target], shown)
+    found = named(here.store, name.target)
+    resolved = resolve_responder(here.store, found.reference)
+    shown, weights = here.examples[name.shots], here.weights[found.reference]
+    seed = here.config.seed
+    return Local(name.reference, found.reference, resolved, weights, shown, found.manner, seed)
 
 
 def _endpoint(name: Name, here: Surroundings) -> Responder:
@@ -86,8 +89,9 @@ def _maker(name: Name) -> Callable[[Name, Surroundings], Responder]:
 
 
 def _shared(store: Store, names: Sequence[Name], listen: Listener) -> dict[str, Weights]:
-    """The weights of every target; those that stand on the same ones share them."""
-    targets = dict.fromkeys(name.target for name in names if not name.remote)
+    """The weights of every model; those that stand on the same ones share them."""
+    local = (name.target for name in names if not name.remote)
+    targets = dict.fromkeys(named(store, target).reference for target in local)
     keys = {target: resolve_responder(store, target, listen).foundation.key for target in targets}
     together = {
         key: Weights(store, tuple(target for target in targets if keys[target] == key))
