@@ -22,6 +22,7 @@ from tunewright.api import (
     eval_requests,
     eval_runs,
     evals,
+    exports,
     files,
     fine_tuning,
     graders,
@@ -116,7 +117,7 @@ def create_app(store: Store, config: ServeConfig) -> FastAPI:
 
 _PARTS = (
     *(openai, stored_completions, batches, moderations, evals, eval_runs, deployments),
-    *(files, uploads, fine_tuning, graders, permissions, operations),
+    *(files, uploads, fine_tuning, exports, graders, permissions, operations),
 )
 # Bodies that routes parse themselves, once the key is checked.
 _BODIES: tuple[type[BaseModel], ...] = (
@@ -130,6 +131,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     deployments.SwitchDeploymentRequest,
     deployments.CanaryRequest,
     deployments.RollbackDeploymentRequest,
+    exports.CreateExportRequest,
     graders.RunGraderRequest,
     graders.ValidateGraderRequest,
     permissions.CreatePermissionRequest,

@@ -19,7 +19,11 @@ from tunewright.jobs.background import Background, Task
 from tunewright.jobs.batches import BATCH, BatchTask
 from tunewright.jobs.comparing import ComparisonTask
 from tunewright.jobs.evals import EVAL, EvalTask
+from tunewright.jobs.exporting import EXPORT, ExportTask
 from tunewright.jobs.pace import Pacer
+
+_ONE_AT_A_TIME = {PARITY: 1, EXPORT: 1}
+"""What loads a model of its own."""
 
 
 @asynccontextmanager
@@ -43,13 +47,16 @@ async def working(app: FastAPI) -> AsyncIterator[None]:
         seconds, workers = config.jobs.lease, config.batches.at_once
         return EvalTask(store, entry, seconds, asker, pacer, workers)
 
-    kinds: dict[str, Callable[[Entry], Task]] = {BATCH: batch, EVAL: eval_run}
+    def export(entry: Entry) -> Task:
+        return ExportTask(store, entry, config.jobs)
+
+    kinds: dict[str, Callable[[Entry], Task]] = {BATCH: batch, EVAL: eval_run, EXPORT: export}
     url: str | None = getattr(app.state, "url", None)
     if url is not None:
         host = ComparingHost(f"{url}/v1", state.access, state.books, gateway)
         kinds[PARITY] = lambda entry: ComparisonTask(store, entry, config.jobs, host, config.device)
     upkeep = completions_of(store, config).sweep
-    background = app.state.background = Background(store, config.jobs, kinds, upkeep)
+    background = state.background = Background(store, config.jobs, kinds, upkeep, _ONE_AT_A_TIME)
     background.start()
     try:
         yield

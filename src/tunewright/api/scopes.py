@@ -24,6 +24,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (_ANY, "/v1/files", "files"),
     (_ANY, "/v1/uploads", "files"),
     (_ANY, "/v1/fine_tuning", "fine_tuning"),
+    (_ANY, "/v1/exports", "fine_tuning"),
     (_ANY, "/v1/deployments", "admin"),
     ("GET", "/metrics", "metrics"),
     ("GET", "/tunewright/v1/usage", "admin"),

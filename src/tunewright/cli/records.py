@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Column, Table
 
+from tunewright.cli.display import Terminal
 from tunewright.cli.options import Common, common_options
 from tunewright.cli.units import size
 from tunewright.core.errors import ConfigError
@@ -28,7 +29,7 @@ from tunewright.core.records import (
 )
 from tunewright.core.store import Store
 from tunewright.export.record import delete_export as remove_export
-from tunewright.export.record import whereabouts
+from tunewright.export.record import standing, whereabouts
 from tunewright.training.history import run_is_alive
 
 Columns = dict[str, Callable[[Any], str]]
@@ -62,7 +63,7 @@ _EXPORT: Columns = {
     "model": lambda r: r.model,
     "format": lambda r: r.format,
     "size": lambda r: size(r.bytes),
-    "state": lambda r: _export_state(r),
+    "state": lambda r: "",
     "parity": lambda r: _export_parity(r),
 }
 _FILE: Columns = {
@@ -80,11 +81,10 @@ _JOB: Columns = {
 }
 
 
-def _export_state(record: Export) -> str:
-    if record.state == "queued":
-        return record.state
+def _export_state(store: Store, record: Export) -> str:
+    state, _ = standing(store, record)
     where = whereabouts(record)
-    return record.state if where == "there" else f"{record.state}, folder {where}"
+    return state if where == "there" or not record.bytes else f"{state}, folder {where}"
 
 
 def _export_parity(record: Export) -> str:
@@ -113,6 +113,8 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
                 cells[list(columns).index("state")] = _live_state(store, record)
             if isinstance(record, FineTuningJob):
                 cells[list(columns).index("state")] = Queue(store).get(record.id).state
+            if isinstance(record, Export):
+                cells[list(columns).index("state")] = _export_state(store, record)
             table.add_row(record.id, *cells, _date(record.created))
         console = Console(stderr=True, emoji=False)
         console.print(table if records else f"There are no {cls.folder} yet.")
@@ -179,7 +181,8 @@ def import_model(common: Common, folder: Path, base: str, name: str | None) -> N
     # The tensors' libraries take seconds to import.
     from tunewright.model.imports import import_adapter
 
-    record = import_adapter(folder, base, common.store(), name)
+    with Terminal() as terminal:
+        record = import_adapter(folder, base, common.store(), name, terminal)
     click.echo(f"Model {record.name}\nNext: tunewright chat {record.name}", err=True)
     common.finish({"model": record.name, "id": record.id, "base": record.base})
 

@@ -320,6 +320,7 @@ class Export(Record):
     kind: ClassVar[str] = "export"
     prefix: ClassVar[str] = "exp"
     folder: ClassVar[str] = "exports"
+    timed: ClassVar[bool] = True
 
     model: str
     """The model's name."""

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tunewright import __version__
-from tunewright.core.errors import InputError
+from tunewright.core.errors import InputError, NotFoundError
 from tunewright.core.files import disk_errors, fsync_folder, sha256_file
+from tunewright.core.queue import Queue
 from tunewright.core.records import Export, Run
 from tunewright.core.store import Store
 from tunewright.evaluation.verdicts import newest_evaluation
@@ -69,6 +70,19 @@ def note_export(
     return record
 
 
+def standing(store: Store, record: Export) -> tuple[str, str | None]:
+    """``(state, error)``: queued, running, succeeded or failed, and why it failed."""
+    if record.state != "queued":
+        return record.state, record.error
+    try:
+        entry = Queue(store).get(record.id)
+    except NotFoundError:
+        return "queued", None
+    if entry.state in ("queued", "running"):
+        return entry.state, None
+    return "failed", str((entry.error or {}).get("message", "it was given up"))
+
+
 def whereabouts(record: Export) -> Whereabouts:
     """Whether an export's folder is where it was put, and still is this export's."""
     card = Path(record.path) / CARD
@@ -78,7 +92,7 @@ def whereabouts(record: Export) -> Whereabouts:
 
 
 def delete_export(store: Store, record: Export) -> None:
-    """Forget an export and remove its folder.
+    """Forget an export and remove its folder; one that is being made is broken off.
 
     Raises:
         InputError: something else lies there by now; nothing is removed.
@@ -99,7 +113,9 @@ def delete_export(store: Store, record: Export) -> None:
             folder.rename(doomed)
             fsync_folder(folder.parent)
             shutil.rmtree(doomed)
-    store.delete(Export, record.id)
+    with store.transaction():
+        Queue(store).forget(record.id)
+        store.delete(Export, record.id)
 
 
 def _manifest(store: Store, made: Exported, found: Resolved) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Background:
         config: how long leases last, and when to give up.
         kinds: how to make a job's task, by its kind in the queue.
         upkeep: called about once a minute.
+        slots: how many jobs of a kind run at once, over all servers; any number where not named.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class Background:
         config: JobsConfig,
         kinds: Mapping[str, Callable[[Entry], Task]],
         upkeep: Callable[[], None],
+        slots: Mapping[str, int] | None = None,
     ) -> None:
         self._store, self._config, self._kinds = store, config, kinds
-        self._upkeep = upkeep
+        self._upkeep, self._slots = upkeep, slots or {}
         self._kept = 0.0
         self._queue = Queue(store)
         self._running: set[asyncio.Task[None]] = set()
@@ -104,8 +106,9 @@ class Background:
     async def _begin(self) -> None:
         for kind in self._kinds:
             while not self._over and len(self._running) < _AT_ONCE:
+                slots = self._slots.get(kind, _SLOTS)
                 entry = await asyncio.to_thread(
-                    self._queue.lease, kind, _SLOTS, owner_here(), self._config.lease
+                    self._queue.lease, kind, slots, owner_here(), self._config.lease
                 )
                 if entry is None:
                     break

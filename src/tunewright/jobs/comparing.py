@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from tunewright.config.jobs import JobsConfig
@@ -16,13 +13,14 @@ from tunewright.core.queue import Entry, Queue
 from tunewright.core.records import Comparison, Model
 from tunewright.core.store import Store
 from tunewright.jobs.background import Holding, beside
+from tunewright.jobs.processes import NoWord, told_by
 from tunewright.jobs.work import broke_off, retry_rule
 
 QUIET_SECONDS = 1.0
 _LONGEST_WAIT = 60.0
 _LOOK = 0.1
 _MOST_SECONDS = 3600.0
-_MOST_BYTES = 16 << 20
+_PROCESS = "tunewright.jobs.comparing_process"
 
 
 class Host(Protocol):
@@ -99,10 +97,18 @@ class ComparisonTask:
         if await asyncio.to_thread(self._store.by_id, Model, record.model) is None:
             return Outcome("not_compared", "the model was deleted")
         await self._quiet()
+        arguments = (
+            f"--home={self._store.home}",
+            f"--model={record.model}",
+            f"--endpoint={self._host.url}",
+            f"--device={self._device}",
+        )
         with self._host.lend(record) as key:
             try:
                 async with asyncio.timeout(_MOST_SECONDS):
-                    return await self._compared(record, key)
+                    return _read(await told_by(_PROCESS, arguments, key))
+            except NoWord as why:
+                return Outcome(None, str(why))
             except TimeoutError:
                 return Outcome(None, f"it took longer than {_MOST_SECONDS / 60:.0f} minutes")
 
@@ -113,28 +119,6 @@ class ComparisonTask:
             await asyncio.sleep(_LOOK)
             if self._host.busy():
                 since = time.monotonic()
-
-    async def _compared(self, record: Comparison, key: str) -> Outcome:
-        process = await asyncio.create_subprocess_exec(
-            *process_command(self._store.home, record.model, self._host.url, self._device),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # Ctrl-C reaches every process of a terminal's group; this one is ours to stop.
-            start_new_session=True,
-        )
-        try:
-            if process.stdin is None or process.stdout is None:
-                return Outcome(None, "its process was started without pipes")
-            process.stdin.write(f"{key}\n".encode())
-            told = b""
-            while part := await process.stdout.read(_MOST_BYTES - len(told)):
-                told += part
-            code = await process.wait()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        return _read(told, code)
 
     def _end(self, outcome: Outcome) -> None:
         if outcome.state is None:
@@ -153,20 +137,7 @@ class ComparisonTask:
             )
 
 
-def process_command(home: Path, model: str, url: str, device: str) -> list[str]:
-    """The argument list; ``-P`` keeps the current folder's files from posing as modules."""
-    return [
-        *(sys.executable, "-P", "-m", "tunewright.jobs.comparing_process"),
-        *(f"--home={home}", f"--model={model}", f"--endpoint={url}", f"--device={device}"),
-    ]
-
-
-def _read(told: bytes, code: int) -> Outcome:
-    """What the process said in its one line."""
-    try:
-        said = json.loads(told)
-    except ValueError:
-        return Outcome(None, f"its process ended with status {code} and no word")
+def _read(said: dict[str, Any]) -> Outcome:
     if "error" in said:
         return Outcome(None if said["again"] else "not_compared", said["error"])
     report: dict[str, Any] = said["report"]
