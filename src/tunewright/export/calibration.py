@@ -86,6 +86,9 @@ class BlockWalk:
         read: the base's tensors by name.
         batches: of rows' ids; what is in one batch is computed together.
         device: that computes.
+
+    Attributes:
+        hidden: what goes into the next block, (1, tokens, width) of each batch, on the CPU.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class BlockWalk:
         self._read, self._device = read, device
         self._blocks = blocks(network)
         self._calls: list[list[tuple[Any, dict[str, Any]]]] = [[] for _ in self._blocks]
-        self._hidden: list[Tensor] = []
+        self.hidden: list[Tensor] = []
         self._record(network.to(device), batches)
 
     @torch.inference_mode()
@@ -117,7 +120,7 @@ class BlockWalk:
         for name, layer in inner.items():
             weight = layer.get_parameter("weight")
             weight.data = rounded(name, weight.data, moments.pop(name).mean())
-        self._hidden = [self._through(number, batch) for batch in range(len(self._hidden))]
+        self.hidden = [self._through(number, batch) for batch in range(len(self.hidden))]
         self._calls[number].clear()
         empty(block)
 
@@ -131,7 +134,7 @@ class BlockWalk:
             layer.register_forward_pre_hook(partial(_note, moments[name]))
             for name, layer in layers.items()
         ]
-        for batch in range(len(self._hidden)):
+        for batch in range(len(self.hidden)):
             self._through(number, batch)
         for hook in hooks:
             hook.remove()
@@ -139,7 +142,7 @@ class BlockWalk:
 
     def _through(self, number: int, batch: int) -> Tensor:
         positional, named = self._calls[number][batch]
-        found = self._blocks[number][1](self._hidden[batch].to(self._device), *positional, **named)
+        found = self._blocks[number][1](self.hidden[batch].to(self._device), *positional, **named)
         hidden: Tensor = found[0] if isinstance(found, tuple) else found
         return hidden.cpu()
 
@@ -171,7 +174,7 @@ class BlockWalk:
     def _called(self, number: int, hidden: Tensor, *positional: Any, **named: Any) -> Tensor:
         self._calls[number].append((positional, named))
         if number == 0:
-            self._hidden.append(hidden.cpu())
+            self.hidden.append(hidden.cpu())
         return hidden
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tunewright.config.export import ExportConfig
-from tunewright.core.errors import ModelError
+from tunewright.core.errors import ConfigError, ModelError
 from tunewright.core.store import Store
 from tunewright.export.calibration import BlockWalk, calibration_ids, packed
 from tunewright.export.formats import Plan
@@ -27,8 +27,11 @@ from tunewright.export.skeleton import TensorFolder, hollow_network
 from tunewright.model.loading import pick_device
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
+from tunewright.training.machine import free_memory
 
 _GROUPS = (128, 64, 32)
+_COPIES = 4
+"""Of the largest matrix, which are there at once while it is rounded."""
 
 
 def plan(found: Resolved, config: ExportConfig, renderer: Renderer, store: Store) -> Plan:
@@ -143,6 +146,7 @@ def _calibrated(job: Job, grid: Grid, store: Store) -> tuple[Callable[[], Produc
     config = job.config.quantize
     rows, source = calibration_ids(job.found, config, job.renderer, store)
     device = pick_device(config.device)
+    _refuse_little_memory(job, sum(map(len, rows)), device)
 
     def producer() -> Produce:
         network = hollow_network(job.found.base.folder, torch.float32)
@@ -150,6 +154,28 @@ def _calibrated(job: Job, grid: Grid, store: Store) -> tuple[Callable[[], Produc
         return _Calibrated(job, grid, BlockWalk(network, job.read, batches, device)).produce
 
     return producer, f"Calibrated with GPTQ on {source}."
+
+
+def _refuse_little_memory(job: Job, tokens: int, device: torch.device) -> None:
+    """Refuse what does not fit: a block with its layers' moments, and every row's input to it.
+
+    Raises:
+        ConfigError: too little memory.
+    """
+    shapes = [[job.shape(layer) for layer in block] for block in job.matrices.blocks]
+    block = max(sum(rows * width + width**2 for rows, width in inside) for inside in shapes)
+    largest = max(torch.Size(job.weights.shape(name)).numel() for name in job.weights.stored)
+    width = shapes[0][0][1]
+    needed = 4 * (block + _COPIES * largest)
+    if device.type == "cpu":
+        free, needed = free_memory(), needed + 2 * 4 * tokens * width
+    else:
+        free = torch.cuda.mem_get_info(device)[0]
+    if needed > free:
+        raise ConfigError(
+            f"calibrating takes {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free",
+            "Use fewer --quantize-rows, or --quantize-method nearest.",
+        )
 
 
 _METHODS: Mapping[str, Method] = {"gptq": _calibrated, "nearest": _nearest}
