@@ -55,6 +55,26 @@ def test_a_window_that_llama_cpp_lacks_bounds_the_context(
     (file,) = made.folder.glob("*.gguf")
     assert GGUFReader(file).fields["llama.context_length"].contents() == 13
     assert "Up to 13 tokens" in made.plan.notes[0]
+    assert "num_ctx 13" in (made.folder / "Modelfile").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("glm4", "[gMASK]<sop>{{ range .Messages }}<|{{ .Role }}|>"),
+        ("phi4", "{{ range .Messages }}<|im_start|>{{ .Role }}<|im_sep|>"),
+        ("llama2", None),
+        ("gemma2", None),
+    ],
+)
+def test_ollama_gets_the_templates_that_are_equal(
+    store: Store, make_tuned: MakeTuned, tmp_path: Path, name: str, begins: str | None
+) -> None:
+    model = make_tuned("lora", base=family_base(name, tmp_path))
+    made = make(store, model, to="gguf", parity={"check": False})
+    text = (made.folder / "Modelfile").read_text(encoding="utf-8")
+    assert (f'TEMPLATE """{begins}' in text) == (begins is not None)
+    assert ("TEMPLATE" in text) == (begins is not None)
 
 
 def test_what_llama_cpp_computes_otherwise_is_refused(tmp_path: Path) -> None:

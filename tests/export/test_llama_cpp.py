@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.export.conftest import MakeTuned
 from tests.export.gguf_families import FAMILIES, family_base
+from tests.export.test_gguf_vocabulary import drawn
 from tests.export.test_merged import make
 from transformers.activations import GELUTanh
 
@@ -24,6 +25,7 @@ from tunewright.export.gguf.read import read_gguf
 from tunewright.export.observation import Spoken, answer_logits, speak
 from tunewright.model.generation import TextModel
 from tunewright.model.references import resolve
+from tunewright.model.rendering import Renderer
 
 llama_cpp = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter  # noqa: E402
@@ -160,3 +162,19 @@ def test_every_family_is_computed_the_same(
     # Where a number lies between two of float16, GELU's table may be read one place further on.
     furthest = 5e-4 if name.startswith("gemma") else 1e-4
     compare(store, make_tuned("lora", base=family_base(name, tmp_path)), "f32", furthest)
+
+
+@pytest.mark.parametrize("name", ["llama2", "gemma3", "phi3", "chatglm3"])
+def test_thousands_of_texts_become_the_same_tokens(
+    store: Store, make_tuned: MakeTuned, tmp_path: Path, name: str
+) -> None:
+    model = make_tuned("lora", base=family_base(name, tmp_path))
+    made = make(store, model, to="gguf", gguf="f16", parity={"check": False})
+    own = Renderer(resolve(store, model.id).base.folder).tokenizer
+    # Text is text, whatever it spells.
+    own.encode_special_tokens = True
+    words = [text.replace("▁", " ") for text in own.get_vocab() if not text.startswith("<")]
+    llama = opened(made.folder)
+    for text in drawn(words[:5000], 4000):
+        ids = own.encode(text, add_special_tokens=False).ids
+        assert llama.tokenize(text.encode(), add_bos=False, special=False) == ids, text

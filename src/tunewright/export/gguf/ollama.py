@@ -29,6 +29,16 @@ def _llama3(messages: Sequence[Message]) -> str:
     return "<|begin_of_text|>" + "".join(turns) + head("assistant")
 
 
+def _glm4(messages: Sequence[Message]) -> str:
+    turns = (f"<|{m.role}|>\n{m.content}" for m in messages)
+    return "[gMASK]<sop>" + "".join(turns) + "<|assistant|>"
+
+
+def _phi4(messages: Sequence[Message]) -> str:
+    turns = (f"<|im_start|>{m.role}<|im_sep|>{m.content}<|im_end|>" for m in messages)
+    return "".join(turns) + "<|im_start|>assistant<|im_sep|>"
+
+
 _TEMPLATES: Mapping[str, Callable[[Sequence[Message]], str]] = MappingProxyType(
     {
         "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
@@ -37,15 +47,26 @@ _TEMPLATES: Mapping[str, Callable[[Sequence[Message]], str]] = MappingProxyType(
         "{{ .Content }}<|eot_id|>{{ end }}<|start_header_id|>assistant<|end_header_id|>\n\n": (
             _llama3
         ),
+        "[gMASK]<sop>{{ range .Messages }}<|{{ .Role }}|>\n{{ .Content }}{{ end }}<|assistant|>": (
+            _glm4
+        ),
+        "{{ range .Messages }}<|im_start|>{{ .Role }}<|im_sep|>{{ .Content }}<|im_end|>{{ end }}"
+        "<|im_start|>assistant<|im_sep|>": _phi4,
     }
 )
 """Ollama's template → the text that it writes. Ollama runs Go templates, not a model's own."""
 
 
-def modelfile(file: str, renderer: Renderer, vocabulary: Vocabulary) -> str:
+def modelfile(file: str, renderer: Renderer, vocabulary: Vocabulary, context: int) -> str:
     """The Modelfile beside a GGUF file.
 
     The template is given only where it writes what the base's own template writes.
+
+    Args:
+        file: its name.
+        renderer: of the base.
+        vocabulary: of the file.
+        context: most positions.
     """
     lines = [f"FROM ./{file}"]
     template = _template(renderer)
@@ -56,7 +77,7 @@ def modelfile(file: str, renderer: Renderer, vocabulary: Vocabulary) -> str:
     else:
         lines.append(f'TEMPLATE """{template}"""')
     lines += [f"PARAMETER stop {_quoted(vocabulary.tokens[end])}" for end in vocabulary.ends]
-    lines += [f"PARAMETER num_ctx {renderer.context_length}", "PARAMETER temperature 0"]
+    lines += [f"PARAMETER num_ctx {context}", "PARAMETER temperature 0"]
     return "\n".join(lines) + "\n"
 
 

@@ -73,7 +73,7 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
 
     def write(folder: Path, progress: Progress) -> None:
         _write(job, folder / file, progress)
-        write_text_atomic(folder / "Modelfile", modelfile(file, renderer, vocabulary))
+        write_text_atomic(folder / "Modelfile", modelfile(file, renderer, vocabulary, context))
 
     size = sum(_bytes(shape, kinds[name]) for name, shape in tensors.shapes.items())
     return Plan(
