@@ -19,7 +19,7 @@ from tunewright.deployment.protocol import ChatRequest
 from tunewright.model.catalog import resolve_base
 from tunewright.model.generation import load_many
 from tunewright.model.rendering import Renderer
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tunable import Start, make_tunable
 
 QUESTION = "How long is the trial period?"
 

@@ -22,7 +22,7 @@ from tunewright.model.catalog import Base, resolve_base
 from tunewright.model.families import is_tested, unchecked
 from tunewright.model.kv_cache import KvCache, Part, bytes_per_token
 from tunewright.model.loading import load_model
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tunable import Start, make_tunable
 from tunewright.training.train import train
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from tunewright.model.kv_cache import KvCache, Part, bytes_per_token
 from tunewright.model.kv_pass import Pass, plain_forward
 from tunewright.model.kv_windows import Windows
 from tunewright.model.loading import load_model
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tunable import Start, make_tunable
 
 CPU = torch.device("cpu")
 

@@ -23,7 +23,7 @@ from tunewright.model.lean_decoder import LeanDecoder
 from tunewright.model.loading import load_model
 from tunewright.model.mixed_lora import Mixture
 from tunewright.model.packed_linear import PackedLinear, pack_linears
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tunable import Start, make_tunable
 
 CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {

@@ -18,7 +18,7 @@ from tunewright.model.catalog import resolve_base
 from tunewright.model.folders import read_json
 from tunewright.model.known_shapes import known_shapes
 from tunewright.model.shapes import Shape, shape_of
-from tunewright.model.tuners.start import Start, Tunable, make_tunable
+from tunewright.model.tunable import Start, Tunable, make_tunable
 from tunewright.training.batches import Example, PackedBatch, collate
 from tunewright.training.counts import trained_weights
 from tunewright.training.estimates import (

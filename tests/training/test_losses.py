@@ -17,7 +17,7 @@ from tunewright.model.catalog import resolve_base
 from tunewright.model.loading import load_model
 from tunewright.model.rendering import Renderer
 from tunewright.model.rounding import SIZE_STEP
-from tunewright.model.tuners.start import Start, make_tunable
+from tunewright.model.tunable import Start, make_tunable
 from tunewright.training.batches import Example, collate, render_examples
 from tunewright.training.losses import (
     document_lengths,

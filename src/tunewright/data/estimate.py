@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunewright.core.events import Listener
-from tunewright.data.checks.hashing import slices
+from tunewright.data.hashing import slices
 from tunewright.data.measure import Length, measure
 from tunewright.data.records import Draft
 from tunewright.model.rendering import Renderer

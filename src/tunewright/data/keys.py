@@ -10,7 +10,7 @@ from unicodedata import combining
 import numpy as np
 from numpy.typing import NDArray
 
-from tunewright.data.checks.hashing import slices
+from tunewright.data.hashing import slices
 from tunewright.data.normal import exact_key, near_key
 
 _SLICE = 1 << 15  # characters that fit the processor's caches with all that is made of them

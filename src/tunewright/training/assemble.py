@@ -22,8 +22,8 @@ from tunewright.model.families import unchecked
 from tunewright.model.loading import pick_device, pick_dtype
 from tunewright.model.references import Resolved
 from tunewright.model.rendering import Renderer
+from tunewright.model.tunable import Start, Tunable, make_tunable
 from tunewright.model.tuners.base import DEFAULT
-from tunewright.model.tuners.start import Start, Tunable, make_tunable
 from tunewright.model.tuners.table import TUNERS
 from tunewright.model.tuners.targets import frozen_experts
 from tunewright.training.batches import Progress, Unit, examples_digest

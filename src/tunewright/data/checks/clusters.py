@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunewright.data.checks.hashing import Places
 from tunewright.data.checks.minhash import Pairs, batches, candidates, similarities
+from tunewright.data.hashing import Places
 
 
 class Clusters(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 
 from tunewright.data.checks.base import Check, Context, Corpus, Finding, Level, Outcome
 from tunewright.data.checks.clusters import clusters
-from tunewright.data.checks.hashing import Places, codes_of, distinct, window_hashes
 from tunewright.data.checks.likeness import cluster_histogram, show
+from tunewright.data.hashing import Places, codes_of, distinct, window_hashes
 from tunewright.data.keys import near_keys
 
 _SAMPLE = 20_000

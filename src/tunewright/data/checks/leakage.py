@@ -22,7 +22,9 @@ from tunewright.data.checks.base import (
     Outcome,
     excerpt,
 )
-from tunewright.data.checks.hashing import (
+from tunewright.data.checks.minhash import batches, cross_candidates, similarities
+from tunewright.data.checks.shown import hidden
+from tunewright.data.hashing import (
     Places,
     codes_of,
     perhaps_among,
@@ -30,8 +32,6 @@ from tunewright.data.checks.hashing import (
     starts_of,
     window_hashes,
 )
-from tunewright.data.checks.minhash import batches, cross_candidates, similarities
-from tunewright.data.checks.shown import hidden
 from tunewright.data.keys import near_keys
 
 GRAM = 13

@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 
 from tunewright.data.checks.base import EXAMPLES, Corpus, Example
-from tunewright.data.checks.hashing import Places
 from tunewright.data.checks.minhash import batches, similarities
 from tunewright.data.checks.shown import example
+from tunewright.data.hashing import Places
 from tunewright.data.keys import near_keys
 from tunewright.data.normal import exact_key
 from tunewright.data.records import Draft, Turn

@@ -18,7 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunewright.data.checks.columns import column
-from tunewright.data.checks.hashing import (
+from tunewright.data.hashing import (
     Hashes,
     Places,
     codes_of,

@@ -9,7 +9,6 @@ import numpy as np
 from tunewright.data.checks.base import Check, Context, Corpus, Drop, Finding, Outcome
 from tunewright.data.checks.clusters import Clusters, clusters
 from tunewright.data.checks.columns import column
-from tunewright.data.checks.hashing import Places
 from tunewright.data.checks.likeness import (
     cluster_histogram,
     show,
@@ -22,6 +21,7 @@ from tunewright.data.checks.minhash import (
     candidates,
     similarities,
 )
+from tunewright.data.hashing import Places
 from tunewright.data.keys import near_keys
 from tunewright.data.normal import exact_key
 from tunewright.data.records import Draft
