@@ -88,6 +88,16 @@ def test_the_newest_evaluation_that_judges_it_decides(store: Store) -> None:
         store.delete(Evaluation, newest.id)
 
 
+def test_a_model_that_others_are_compared_with_under_another_name_is_not_judged(
+    store: Store,
+) -> None:
+    model = tuned(store, "ft:x")
+    judged(store, model, "pass", models=("clerk", "ft:y"), baseline_id=model.id)
+    assert "never been evaluated" in refusal(store, model).message
+    judged(store, model, "pass", models=("nano", "clerk"))
+    deploy(store, Order("clerk", {"model": model.name}))
+
+
 def test_an_override_is_kept_with_its_reason(store: Store) -> None:
     model = tuned(store, "law")
     made = deploy(store, Order("clerk", {"model": "law"}, "cli:me", override="pilot, 3 users"))

@@ -154,6 +154,8 @@ class Evaluation(Record):
     report: str
     """Path of the HTML report, relative to the record's folder."""
     model_ids: tuple[str, ...] = ()
+    baseline_id: str | None = None
+    """Of the tuned model that the others are compared with, if it is one."""
 
     def parents(self) -> tuple[str, ...]:
         return (self.dataset, *self.model_ids)

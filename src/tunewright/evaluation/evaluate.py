@@ -185,6 +185,7 @@ def _record(
     config, dataset = questioning.config, questioning.dataset
     classes: Mapping[str, Classes] = all_classes(dataset.labels, results)
     models = [origin.model for origin in questioning.origins]
+    baseline = models[0]
     return Evaluation(
         id=Store.new_id(Evaluation),
         version=__version__,
@@ -201,6 +202,7 @@ def _record(
         verdict=verdict_of(gates),
         report=REPORT,
         model_ids=tuple(dict.fromkeys(m.id for m in (*models, promoted) if m is not None)),
+        baseline_id=None if baseline is None else baseline.id,
     )
 
 

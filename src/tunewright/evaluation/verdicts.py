@@ -13,6 +13,7 @@ def newest_evaluation(store: Store, model: Model) -> Evaluation | None:
         if (
             model.id in evaluation.model_ids
             and evaluation.config.get("checkpoints") is None
+            and evaluation.baseline_id != model.id
             and not {model.id, model.name} & set(compared_with)
         ):
             return evaluation
