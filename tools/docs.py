@@ -63,6 +63,9 @@ Made from `src/tunewright/config/` by `python -m tools.docs`; a test keeps it in
 
 Each option is a flag (`--batch-tokens 2048`, `--lora-rank 8`), a line in a YAML file given with
 `--recipe`, and a key for `--set` (`--set lora.rank=8`). Later ones in this order win.
+
+Every command also takes `--home`, `--json`, `--lang` and `--debug`, before its name or after it:
+`tunewright --home /data/tw runs list`.
 """
 
 

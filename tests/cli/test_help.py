@@ -98,3 +98,35 @@ def test_an_unexpected_fault_shows_no_traceback(
     assert code == 1
     assert "Traceback" not in err
     assert "tunewright.db" in err
+
+
+def test_shared_options_stand_before_the_command_as_well_as_after(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    assert run(capsys, "keys", "create", "crm", "--home", one)[0] == 0
+    names = []
+    for arguments in (
+        ["--home", one, "--json", "keys", "list"],
+        ["--json", "keys", "list", "--home", one],
+        # What stands after the command counts.
+        ["--home", two, "keys", "list", "--home", one, "--json"],
+    ):
+        code, out, _ = run(capsys, *arguments)
+        assert code == 0
+        names.append([key["name"] for key in json.loads(out)["keys"]])
+    assert names == [["crm"]] * 3
+    assert not Path(two).exists()
+
+
+def test_debug_and_language_before_the_command(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    home = ["--home", str(tmp_path)]
+    code, _, err = run(capsys, "--debug", *home, "models", "show", "nothing")
+    assert (code, "Traceback" in err) == (2, True)
+    code, _, err = run(capsys, *home, "models", "show", "nothing")
+    assert (code, "Traceback" in err) == (2, False)
+    code, _, err = run(capsys, "--lang", "fr", "doctor")
+    assert code == 2
+    assert "'fr' is not one of" in err

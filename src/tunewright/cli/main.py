@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from tunewright import __version__
+from tunewright.cli.shared import shared_options
 from tunewright.core.errors import TunewrightError
 from tunewright.core.settings import set_process_defaults
 
@@ -67,8 +68,11 @@ class LazyGroup(click.Group):
     epilog="Start with `tunewright demo`. Every command explains itself with --help.",
 )
 @click.version_option(__version__, prog_name="tunewright")
-def cli() -> None:
+@shared_options
+@click.pass_context
+def cli(ctx: click.Context, home: Any, as_json: bool, lang: str | None, debug: bool) -> None:
     """From a spreadsheet to a served model, with evidence."""
+    ctx.obj = {"home": home, "as_json": as_json, "language": lang}
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

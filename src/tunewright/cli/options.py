@@ -16,11 +16,10 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from tunewright.cli.shared import Command, laid_over, shared_options
 from tunewright.config.base import StageConfig, merge, parse_settings, read_recipe
 from tunewright.core.settings import Settings, read_settings
 from tunewright.core.store import Store
-
-Command = Callable[..., Any]
 
 # Marks the parameters that belong to the config; groups are joined by two underscores.
 _KNOB = "knob__"
@@ -51,17 +50,15 @@ class Common:
 
 
 def common_options(command: Command) -> Command:
-    """Add --home, --json, --lang and --debug; the command gets ``common: Common`` first."""
+    """Add what every command takes; the command gets ``common: Common`` first."""
 
-    @click.option("--home", type=click.Path(path_type=Path), help="Home folder (~/.tunewright).")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-    @click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of reports.")
-    @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @shared_options
     @functools.wraps(command)
     def wrapped(
         home: Path | None, as_json: bool, lang: str | None, debug: bool, **rest: Any
     ) -> Any:
-        return command(Common(home, as_json, lang), **rest)
+        given = laid_over({"home": home, "as_json": as_json, "language": lang})
+        return command(Common(**given), **rest)
 
     return wrapped
 
