@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tunewright.cli.main import main
+from tunewright.core.deployments import Signed, revise
 from tunewright.core.records import Deployment, Model
 from tunewright.core.store import Store
 
@@ -102,3 +103,39 @@ def test_wrong_input_makes_nothing(
     assert (code, out) == (2, "")
     assert message in told
     assert not Store(home).list(Deployment)
+
+
+def test_how_its_models_compare_is_told(
+    capsys: pytest.CaptureFixture[str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    home = store.home
+    model = add_model(store, "ft:nano:acme:law:1")
+    run(capsys, home, "deploy", "clerk", model.id, "--override", "pilot", "--fallback", "nano")
+
+    def told(*arguments: str) -> tuple[dict[str, Any], str]:
+        code, out, err = run(capsys, home, "deployments", *arguments, "--json")
+        assert code == 0, err
+        facts: dict[str, Any] = json.loads(out)
+        return facts, err
+
+    parity = told("show", "clerk")[0]["parity"]
+    assert parity[model.id]["state"] == "pending"
+    assert parity["nano"]["reason"] == "no tuned model: nothing to compare it with"
+    run(capsys, home, "deploy", "clerk", "--parity", "require")
+    assert "on, waits for parity" in told("list")[1]
+
+    def found(state: str) -> None:
+        entry = {"comparison": "cmp_1", "state": state, "reason": "so it was found"}
+        signed = Signed("parity rule", f"parity {state}", "so it was found")
+        revise(store, "clerk", signed, lambda _: {"parity": {model.id: entry}})
+
+    found("failed")
+    assert "on, PARITY FAILED" in told("list")[1]
+    assert told("show", "clerk")[0]["parity"][model.id]["reason"] == "so it was found"
+    assert "parity failed" in told("history", "clerk")[1]
+    found("passed")
+    assert " on " in told("list")[1]
+    again, _ = told("compare", "clerk", "--reason", "new driver")
+    assert (again["parity"], again["change"]) == ({}, "to be compared again")
+    assert told("show", "clerk")[0]["parity"][model.id]["state"] == "pending"

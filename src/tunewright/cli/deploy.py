@@ -256,8 +256,11 @@ def _called(store: Store, reference: str) -> str:
 
 def _state(one: Deployment) -> str:
     if one.on:
-        failed = any(told["state"] == "failed" for told in one.parity.values())
-        return "on, PARITY FAILED" if failed else "on"
+        states = [one.parity.get(model, {}).get("state") for model in one.evidence]
+        if "failed" in states:
+            return "on, PARITY FAILED"
+        held = one.settings.get("parity") == "require" and set(states) - {"passed"}
+        return "on, waits for parity" if held else "on"
     return "off (health rule)" if one.off_by == "health" else "off"
 
 
