@@ -10,14 +10,20 @@ from typing import Any
 from tests.model.chatglm3.files import write_folder
 from tests.model.family_bases import SPECIMENS, write_base
 
+_LONG = {
+    "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 512,
+    "short_factor": [1.0, 1.1, 1.3, 1.6], "long_factor": [1.0, 2.0, 5.0, 9.0],
+}  # fmt: skip
 # llama.cpp sees the whole text where these have a window; within it both are the same.
 _CHANGED: Mapping[str, Mapping[str, Any]] = {
     "mistral": {"sliding_window": 512},
     "phi3": {"sliding_window": 512},
-}
+    "phi3_long": {"sliding_window": 512, "original_max_position_embeddings": 512,
+                  "rope_parameters": _LONG},
+}  # fmt: skip
 FAMILIES = (
     "llama2", "mistral", "mixtral", "qwen3_moe", "glm", "glm4", "chatglm3", "gemma", "gemma2",
-    "gemma3", "phi3", "phi4",
+    "gemma3", "phi3", "phi3_long", "phi4",
 )  # fmt: skip
 
 
@@ -26,6 +32,6 @@ def family_base(name: str, folder: Path) -> Path:
     if name == "chatglm3":
         write_folder(folder / name)
         return folder / name
-    specimen = SPECIMENS[name]
+    specimen = SPECIMENS[name.removesuffix("_long")]
     config = {**specimen.config, **_CHANGED.get(name, {})}
     return write_base(replace(specimen, config=config), folder / name)

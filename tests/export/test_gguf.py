@@ -177,6 +177,9 @@ def test_unknown_architectures_and_scalings_are_refused(base_of: Any) -> None:
             "original_max_position_embeddings": 128}  # fmt: skip
     with pytest.raises(ModelError, match="rotary scaling 'yarn'"):
         check_sizes(architecture_of(config), {**config, "rope_parameters": yarn})
+    longrope = {**yarn, "rope_type": "longrope", "long_factor": [2.0], "short_factor": [1.0]}
+    with pytest.raises(ModelError, match="rotary scaling 'longrope'"):
+        check_sizes(architecture_of(config), {**config, "rope_parameters": longrope})
     with pytest.raises(ModelError, match="hidden_act='silu' only"):
         architecture_of({**config, "hidden_act": "relu"})
     write_json(base / "config.json", {"model_type": "gpt2"})

@@ -58,6 +58,22 @@ def test_a_window_that_llama_cpp_lacks_bounds_the_context(
     assert "num_ctx 13" in (made.folder / "Modelfile").read_text(encoding="utf-8")
 
 
+def test_factors_for_long_texts_bound_the_context(
+    store: Store, make_tuned: MakeTuned, tmp_path: Path
+) -> None:
+    model = make_tuned("lora", base=family_base("phi3_long", tmp_path))
+    made = make(store, model, to="gguf", gguf="f16", parity={"check": False})
+    (file,) = made.folder.glob("*.gguf")
+    reader = GGUFReader(file)
+    assert reader.fields["phi3.context_length"].contents() == 512
+    # The square root of 1 + ln(1024 / 512) / ln(512).
+    strength = reader.fields["phi3.rope.scaling.attn_factor"].contents()
+    assert strength == pytest.approx(1.0540926, abs=1e-6)
+    factors = {tensor.name: tensor.data.tolist() for tensor in reader.tensors}
+    assert factors["rope_factors_long.weight"] == [1.0, 2.0, 5.0, 9.0]
+    assert "names 512 tokens" in made.plan.notes[0]
+
+
 @pytest.mark.parametrize(
     ("name", "begins"),
     [

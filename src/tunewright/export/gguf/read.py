@@ -27,7 +27,7 @@ from tunewright.export.gguf.architecture import (
     restored,
 )
 from tunewright.export.gguf.read_tokenizer import write_tokenizer
-from tunewright.export.gguf.rotary import ROPE_FACTORS
+from tunewright.export.gguf.rotary import LONG_FACTORS, ROPE_FACTORS
 from tunewright.export.gguf.sizes import read_sizes
 from tunewright.model.catalog import Base
 from tunewright.model.generation import Shared, TextModel
@@ -58,7 +58,7 @@ def read_gguf(path: Path, name: str, arithmetic: Arithmetic) -> TextModel:
     except (ValueError, OSError, IndexError) as error:
         raise ModelError(f"{path} is no readable GGUF file: {error}") from None
     fields = {key: field.contents() for key, field in opened.fields.items()}
-    config = read_sizes(fields, {tensor.name for tensor in opened.tensors})
+    config = read_sizes(fields, {tensor.name: tensor for tensor in opened.tensors})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         ends = write_tokenizer(fields, folder)
@@ -94,6 +94,8 @@ def _fill(
 ) -> None:
     own = _places(network)
     for tensor in opened.tensors:
+        if tensor.name in LONG_FACTORS.values():
+            continue  # part of the config
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         if tensor.name == ROPE_FACTORS:
             rotary = network.get_submodule("model.rotary_emb")

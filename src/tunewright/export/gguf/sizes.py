@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,12 @@ from gguf import GGUFWriter
 
 from tunewright.core.errors import ModelError
 from tunewright.export.gguf.architecture import CONVERT, Architecture, architecture_read
-from tunewright.export.gguf.rotary import check_rotary, read_rotary, write_rotary
+from tunewright.export.gguf.rotary import (
+    check_rotary,
+    read_rotary,
+    trained_positions,
+    write_rotary,
+)
 
 _SIZES = {
     "vocab_size": "vocab_size",
@@ -33,7 +38,7 @@ def check_sizes(architecture: Architecture, config: Mapping[str, Any]) -> None:
     Raises:
         ModelError: rotation, windows or scaling of scores that it does not know.
     """
-    check_rotary(config)
+    check_rotary(architecture, config)
     if architecture.windows:
         _period(config)
     head, heads = head_size(config), int(config["num_attention_heads"])
@@ -58,8 +63,10 @@ def reach(architecture: Architecture, config: Mapping[str, Any], context: int) -
     """Positions within which llama.cpp computes what the base computes.
 
     It sees the whole text where the base has a sliding window that llama.cpp's architecture lacks;
-    within the window both are the same.
+    within the window both are the same. Longrope's factors for long texts it takes by the context
+    that it was started with, not by the text.
     """
+    context = min(context, trained_positions(config) or context)
     window = config.get("sliding_window")
     if architecture.windows or not window or config.get("use_sliding_window") is False:
         return context
@@ -89,12 +96,12 @@ def write_sizes(
     write_rotary(writer, config, head_size(own))
 
 
-def read_sizes(fields: Mapping[str, Any], tensors: Collection[str]) -> dict[str, Any]:
+def read_sizes(fields: Mapping[str, Any], tensors: Mapping[str, Any]) -> dict[str, Any]:
     """A base's ``config.json`` by what a file says.
 
     Args:
         fields: of the file.
-        tensors: names of its tensors; what biases and heads there are shows there.
+        tensors: of the file, by name; what biases and heads there are shows there.
 
     Raises:
         ModelError: an architecture that we do not write, or a missing size.
@@ -122,7 +129,7 @@ def read_sizes(fields: Mapping[str, Any], tensors: Collection[str]) -> dict[str,
         "model_type": architecture.model_type,
         "max_position_embeddings": get(_CONTEXT),
         "head_dim": get(_KEYS),
-        "rope_parameters": read_rotary(get, fields, architecture),
+        "rope_parameters": read_rotary(get, fields, tensors, architecture),
         "attention_bias": "blk.0.attn_q.bias" in tensors,
         "mlp_bias": "blk.0.ffn_up.bias" in tensors,
         "tie_word_embeddings": "output.weight" not in tensors,
@@ -142,10 +149,16 @@ def _period(config: Mapping[str, Any]) -> int:
     return period
 
 
-def notes_on(reached: int, context: int) -> tuple[str, ...]:
+def notes_on(config: Mapping[str, Any], reached: int, context: int) -> tuple[str, ...]:
     """What a user should know where ``reach`` is less than the base's own context."""
     if reached == context:
         return ()
+    if reached == trained_positions(config):
+        return (
+            f"The file names {reached:,} tokens as its context. Started with more, llama.cpp"
+            " rotates every text by the factors for long ones, the tuned model only those that are"
+            " longer.",
+        )
     return (
         f"llama.cpp computes no sliding window for this architecture. Up to {reached:,} tokens it"
         " makes no difference; beyond them the answers are not those of the tuned model. The file"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tunewright.export.gguf.architecture import Architecture, arranged, tensor_names
-from tunewright.export.gguf.rotary import ROPE_FACTORS, rope_factors
+from tunewright.export.gguf.rotary import factor_tensors
 from tunewright.export.gguf.sizes import head_size
 from tunewright.export.merging import MergedWeights
 
@@ -38,8 +38,7 @@ class Tensors:
         self._parts = tensor_names(
             architecture, weights.stored, bool(config.get("tie_word_embeddings"))
         )
-        factors = rope_factors(config, head_size(config))
-        self._computed = {} if factors is None else {ROPE_FACTORS: factors}
+        self._computed = factor_tensors(config, head_size(config))
         self.shapes = {name: tuple(tensor.shape) for name, tensor in self._computed.items()}
         self.shapes |= {name: self._shape(parts) for name, parts in self._parts.items()}
 

@@ -86,7 +86,7 @@ def plan(found: Resolved, config: ExportConfig, renderer: Renderer) -> Plan:
             "llama.cpp": f"llama-server -m {file} --jinja --alias {found.name}",
             "ollama": f"ollama create {folder_name(found.name, config.gguf)} -f Modelfile",
         },
-        notes=notes_on(context, renderer.context_length),
+        notes=notes_on(settings, context, renderer.context_length),
     )
 
 
