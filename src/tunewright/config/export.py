@@ -82,7 +82,7 @@ class ExportConfig(StageConfig):
     dtype: Literal["base", "float32", "bfloat16", "float16"] = "base"
     """Type of merged weights; 'base' keeps the base's own."""
     gguf: GgufType = "f16"
-    """How a GGUF file stores its matrices; norms and biases stay in float32."""
+    """Matrices of a GGUF file, most bits first: q8_0 is safe, q4_k_m small; the rest is float32."""
     shard_gb: float = Field(default=5.0, gt=0, le=1000)
     """Largest file of merged weights, in GB."""
     quantize: QuantizeConfig = QuantizeConfig()
