@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.api.conftest import Server, start_server
 from tests.export.conftest import MakeTuned
 from tests.export.test_parity import run
 
+from tunewright.config.export import ServedConfig
 from tunewright.core.messages import conversation
 from tunewright.core.records import Evaluation, Model
 from tunewright.core.store import Store
+from tunewright.endpoints.address import Address
 from tunewright.export.formats import Arithmetic, load_tuned
 from tunewright.export.observation import Spoken, answer_logits, speak
 from tunewright.export.parting import find_parting
+from tunewright.export.served import compare_served
 from tunewright.model.references import resolve_responder
 
 
@@ -27,8 +32,9 @@ def tuned(make_tuned: MakeTuned) -> Model:
 
 
 @pytest.fixture
-def server(store: Store, tuned: Model) -> Iterator[Server]:
+def server(store: Store, tuned: Model, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A server of the store's models."""
+    monkeypatch.setenv("TUNEWRIGHT_PRECISION", "float32")
     running = start_server(store.home, bases=[tuned.base])
     yield running
     running.stop()
@@ -66,6 +72,20 @@ def test_serving_answers_as_the_model_does(
     code, found, err = run(capsys, "parity", tuned.id, *common, "--served-as", "nobody")
     assert code == 1
     assert "Traceback" not in err
+    # Our own server is asked for log-probabilities too: they tell weights apart that say the same.
+    url = httpx.URL(f"{server.url}/v1/chat/completions")
+    asked = {"model": tuned.id, "endpoint": f"{server.url}/v1", "device": "cpu"}
+    config = ServedConfig.build({**asked, "prompts": 2, "max_new_tokens": 16, "identical": 0.01})
+    report = compare_served(config, store, address=Address(url, loopback=True))
+    assert report["passed"]
+    assert report["logprobs"]["answers"] == 2
+    assert report["logprobs"]["largest_difference"] < 1e-4
+    file = store.folder(Model, tuned.id) / "adapter_model.safetensors"
+    save_file({name: 1.02 * tensor for name, tensor in load_file(file).items()}, file)
+    report = compare_served(config, store, address=Address(url, loopback=True))
+    assert report["answers"]["identical"] > 0
+    assert not report["passed"]
+    assert "log-probabilities differ by up to" in report["failures"][-1]
 
 
 def test_where_memory_is_short_kept_answers_stand_in(

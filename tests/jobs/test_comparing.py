@@ -35,8 +35,9 @@ def tuned(make_tuned: exporting.MakeTuned) -> Model:
 
 
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
+def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
     """Stops servers at the end."""
+    monkeypatch.setenv("TUNEWRIGHT_PRECISION", "float32")
     with ExitStack() as stack:
         yield stack
 
@@ -73,6 +74,8 @@ def test_of_two_servers_one_compares_and_nobody_pays(
     (comparison,) = store.list(Comparison)
     answers = comparison.report["answers"]
     assert (answers["asked"], answers["identical"], answers["same_prompt_ids"]) == (6, 6, 6)
+    assert comparison.report["logprobs"]["answers"] == 6
+    assert comparison.report["logprobs"]["largest_difference"] < 1e-4
     assert Queue(store).get(comparison.id).attempts == 1
     questions = sum(asked(server.stderr) for server in servers)
     assert questions == 2 * answers["asked"]

@@ -50,13 +50,15 @@ class Stopped(Exception):  # noqa: N818 - somebody wanted it
 class Reply(NamedTuple):
     """An answered call: one text for each completion, and its tokens as far as it says.
 
-    ``cut`` tells of each completion whether the limit of tokens ended it.
+    ``cut`` tells of each completion whether the limit of tokens ended it, ``logprobs`` how likely
+    each token was, where that was asked for and told.
     """
 
     texts: list[str]
     prompt_tokens: int | None
     completion_tokens: int | None
     cut: tuple[bool, ...] = ()
+    logprobs: tuple[tuple[float, ...] | None, ...] = ()
 
 
 class _Response(NamedTuple):
@@ -252,6 +254,7 @@ def _read(body: bytes, wanted: int) -> Reply | None:
         choices = value["choices"][:wanted]
         texts = [choice["message"].get("content") or "" for choice in choices]
         cut = tuple(choice.get("finish_reason") == "length" for choice in choices)
+        logprobs = tuple(_logprobs(choice.get("logprobs")) for choice in choices)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if not texts or not all(isinstance(text, str) for text in texts):
@@ -259,7 +262,12 @@ def _read(body: bytes, wanted: int) -> Reply | None:
     usage = value.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     tokens = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    return Reply(texts, *tokens, cut)
+    return Reply(texts, *tokens, cut, logprobs)
+
+
+def _logprobs(told: Any) -> tuple[float, ...] | None:
+    content = told.get("content") if isinstance(told, dict) else None
+    return None if content is None else tuple(float(token["logprob"]) for token in content)
 
 
 def _vectors(body: bytes, wanted: int) -> list[list[float]] | None:

@@ -9,9 +9,12 @@ server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
 
 from tunewright.config.endpoint import EndpointConfig, SamplingConfig
 from tunewright.config.export import ParityConfig, ServedConfig
@@ -23,11 +26,12 @@ from tunewright.endpoints.address import Address, find_address
 from tunewright.endpoints.dialect import Dialect, Messages
 from tunewright.endpoints.endpoint import Endpoint, NoAnswer, Reply
 from tunewright.export.formats import checked_renderer
-from tunewright.export.observation import Spoken
+from tunewright.export.observation import Spoken, answer_logits
 from tunewright.export.parting import ROUNDING, Parting, find_parting
 from tunewright.export.prompts import choose_prompts, fitting, without_tools
 from tunewright.export.reference import Reference, refer
 from tunewright.export.scores import score_differences
+from tunewright.model.generation import TextModel
 from tunewright.model.references import resolve_responder
 
 
@@ -40,13 +44,15 @@ class _Served:
         same_ids: whether the prompt became the same token ids; None where that was not told.
         same_count: whether it became as many; None as above.
         parting: where the answers part; None where they do not, or nobody can tell.
+        apart: greatest difference of any token's log-probability; None where it was not told.
     """
 
     expected: Spoken
     found: Spoken
     same_ids: bool | None
     same_count: bool | None
-    parting: Parting | None
+    parting: Parting | None = None
+    apart: float | None = None
 
     @property
     def identical(self) -> bool:
@@ -78,11 +84,12 @@ def compare_served(
         config: what is compared.
         store: where the model is.
         listen: hears ``progress``.
-        address: of the endpoint with its key, where that is neither in a file nor a setting.
+        address: of our own server with a key; it is asked for log-probabilities too.
 
     Returns:
-        ``passed``, ``failures``, ``prompts``, ``reference``, ``answers`` (counts), ``scores``, and
-        ``first_difference`` where it failed or an answer differs by more than rounding.
+        ``passed``, ``failures``, ``prompts``, ``reference``, ``answers`` (counts), ``scores``,
+        ``logprobs`` where they were told, and ``first_difference`` where it failed or an answer
+        differs by more than rounding.
 
     Raises:
         InputError: an unknown model, an address that is none, or too little memory for the model
@@ -96,6 +103,7 @@ def compare_served(
         model=config.served_as or found.name,
         key_file=config.key_file,
     )
+    extra = None if address is None else {"logprobs": True}
     address = address or find_address(settings, store.settings)
     how = ParityConfig(dataset=config.dataset, prompts=config.prompts)
     prompts = fitting(without_tools(choose_prompts(found, how, store)), renderer)
@@ -103,14 +111,17 @@ def compare_served(
     greedy = SamplingConfig(temperature=0.0, max_tokens=reference.limit)
     settings = settings.model_copy(update={"sampling": greedy})
     conversations = reference.prompts.conversations
-    told = asyncio.run(_ask(address, settings, conversations, listen))
+    endpoint = functools.partial(
+        Endpoint, address, settings, {}, dialect=Dialect(format=None), extra=extra
+    )
+    told = asyncio.run(_ask(endpoint, settings, conversations, listen))
     served = _paired(reference, told, ROUNDING[config.precision])
     return {
         "model": found.name,
         "endpoint": config.endpoint,
         "prompts": reference.prompts.source,
         "reference": reference.source,
-        **_report(served, config.identical),
+        **_report(served, config),
         "scores": score_differences(
             reference.prompts, reference.spoken, [one.found for one in served]
         ),
@@ -118,13 +129,13 @@ def compare_served(
 
 
 async def _ask(
-    address: Address,
+    open_endpoint: Callable[[asyncio.Event], Endpoint],
     settings: EndpointConfig,
     conversations: Sequence[Conversation],
     listen: Listener,
 ) -> list[tuple[Reply, list[int] | None]]:
     """One question at a time: what else is in a batch may change the last bits of a logit."""
-    endpoint = Endpoint(address, settings, {}, asyncio.Event(), Dialect(format=None))
+    endpoint = open_endpoint(asyncio.Event())
     told: list[tuple[Reply, list[int] | None]] = []
     try:
         for asked in conversations:
@@ -156,16 +167,27 @@ def _paired(
             found,
             None if ids is None else tuple(ids) == expected.prompt,
             None if count is None else count == len(expected.prompt),
-            None,
         )
-        if reference.model is not None and not (one.identical and one.same_ending):
-            parting = find_parting(reference.model, expected, found, rounding)
-            one = _Served(expected, found, one.same_ids, one.same_count, parting)
+        if reference.model is not None and one.identical and one.same_ending:
+            logprobs = reply.logprobs[0] if reply.logprobs else None
+            one = replace(one, apart=_apart(reference.model, expected, logprobs))
+        elif reference.model is not None:
+            one = replace(one, parting=find_parting(reference.model, expected, found, rounding))
         served.append(one)
     return served
 
 
-def _report(served: Sequence[_Served], least: float) -> dict[str, Any]:
+def _apart(model: TextModel, expected: Spoken, logprobs: tuple[float, ...] | None) -> float | None:
+    """How far a server's log-probabilities are from the model's; an end token's may be untold."""
+    if not logprobs or not 0 <= len(expected.tokens) - len(logprobs) <= 1:
+        return None
+    own = torch.log_softmax(answer_logits(model, expected).double(), dim=1)
+    own = own.gather(1, torch.tensor(expected.tokens)[:, None])[: len(logprobs), 0]
+    return float((own - torch.tensor(logprobs, dtype=own.dtype)).abs().max())
+
+
+def _report(served: Sequence[_Served], config: ServedConfig) -> dict[str, Any]:
+    least = config.identical
     ids = [one.same_ids for one in served if one.same_ids is not None]
     counted = [one.same_count for one in served if one.same_count is not None]
     equal = [one.identical or one.rounded for one in served]
@@ -179,6 +201,13 @@ def _report(served: Sequence[_Served], least: float) -> dict[str, Any]:
         failures.append(f"{sum(equal)} of {len(equal)} answers are the same, needed {least:.0%}")
     if sum(ends) < least * len(ends):
         failures.append(f"{sum(ends)} of {len(ends)} answers end the same way, needed {least:.0%}")
+    apart = [one.apart for one in served if one.apart is not None]
+    # In bfloat16 nobody knows how far is too far: what counts there is what comes out.
+    exact = config.precision == "float32"
+    if apart and exact and not max(apart) <= ROUNDING["float32"]:
+        failures.append(
+            f"log-probabilities differ by up to {max(apart):.2e}, allowed {ROUNDING['float32']:.0e}"
+        )
     report: dict[str, Any] = {
         "passed": not failures,
         "failures": failures,
@@ -193,6 +222,8 @@ def _report(served: Sequence[_Served], least: float) -> dict[str, Any]:
             "same_ending": sum(one.same_ending for one in served),
         },
     }
+    if apart:
+        report["logprobs"] = {"answers": len(apart), "largest_difference": max(apart)}
     differing = [
         n for n, one in enumerate(served) if not (one.same_prompt and equal[n] and ends[n])
     ]

@@ -152,6 +152,8 @@ def in_words(report: dict[str, Any]) -> str:
         f"{same} of {answers['asked']} answers are the model's own"
         f" (asked: {report['prompts']}; the model: {report['reference']})"
     )
+    if logprobs := report.get("logprobs"):
+        words += f", log-probabilities within {logprobs['largest_difference']:.1e}"
     if report["passed"]:
         return words
     first = report.get("first_difference", {})
