@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tunewright.model.tuners.peft_format import PREFIX
 from tunewright.model.weights import StoredTensor, stored_tensors, weight_files, write_stored
 
 _PICKLED = "adapter_model.bin"
+_RANKED = {"lora_A": 0, "lora_B": 1}
+"""The side of each matrix that is the rank."""
 
 
 def import_adapter(
@@ -57,6 +60,7 @@ def import_adapter(
     tensors = _stored(folder)
     if is_original(tensors):
         tensors = native_adapter(tensors, read_json(base.folder / "config.json"))
+    _refuse_false_ranks(settings, tensors, folder)
     layers = _linear_layers(base)
     _refuse_misfit(tensors, layers, base, folder)
     model = Model(
@@ -93,6 +97,33 @@ def _linear_layers(base: Base) -> dict[str, tuple[int, ...]]:
         for name, tensor in stored_tensors(file).items()
         if name.endswith(".weight") and len(tensor.shape) == 2
     }
+
+
+def _refuse_false_ranks(
+    settings: dict[str, Any], tensors: dict[str, StoredTensor], folder: Path
+) -> None:
+    """Compare what the settings say of ranks and scale with the tensors; PEFT computes by both.
+
+    Raises:
+        ModelError: they differ, or are no ranks.
+    """
+    pattern = settings.get("rank_pattern") or {}
+    said = [settings.get("r"), *(pattern.values() if isinstance(pattern, dict) else [pattern])]
+    alpha = settings.get("lora_alpha")
+    if any(type(rank) is not int or rank < 1 for rank in said):
+        raise ModelError(f"adapter {folder}: its ranks {said[:9]} are no whole numbers above 0")
+    if isinstance(alpha, int | float) and not math.isfinite(alpha):
+        raise ModelError(f"adapter {folder}: lora_alpha={alpha} is no number to scale by")
+    for name, tensor in tensors.items():
+        kind = name.removesuffix(".weight").rpartition(".")[2]
+        if kind not in _RANKED or len(tensor.shape) != 2:
+            continue
+        rank = tensor.shape[_RANKED[kind]]
+        if rank not in said:
+            raise ModelError(
+                f"adapter {folder}: {name} has rank {rank}; {PEFT_SETTINGS} says {said[:9]}",
+                "Its files do not belong together; copy the adapter's whole folder again.",
+            )
 
 
 def _refuse_misfit(

@@ -13,6 +13,7 @@ from tunewright.core.errors import ConfigError, ModelError
 from tunewright.model.catalog import Base
 from tunewright.model.families import CAPPED, is_tested
 from tunewright.model.folders import read_json
+from tunewright.model.sizes import refuse_false_sizes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,7 +70,9 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
         ModelError: an architecture that transformers does not hold, or weights that do not fit.
     """
     _refuse_quantised(base)
+    refuse_false_sizes(base)
     # Seconds of imports: only who loads a model pays them.
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -89,7 +92,10 @@ def load_model(base: Base, device: torch.device, dtype: torch.dtype) -> PreTrain
                 attn_implementation=register(),
                 output_loading_info=True,
             )
-        except (ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        except (
+            ArithmeticError, AttributeError, LookupError, OSError, RuntimeError,
+            StrictDataclassError, TypeError, ValueError,
+        ) as error:  # fmt: skip
             reason = "it computes attention in its own way" if error.args == (NAME,) else error
             raise ModelError(
                 f"base {base.name!r} cannot be loaded: {reason}",

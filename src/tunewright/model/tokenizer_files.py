@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from math import prod
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
@@ -10,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer
 from tunewright.core.errors import ModelError
 from tunewright.model.folders import ModelFolder
 
+_MOST_GROWTH = 64
 _NAMES = (
     "bos_token",
     "eos_token",
@@ -32,6 +35,7 @@ def load_tokenizer(folder: ModelFolder) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises the bare class
         raise ModelError(f"{path} is not a tokenizer: {error}") from None
+    _refuse_growth(tokenizer, path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     known = tokenizer.get_added_tokens_decoder()
@@ -41,6 +45,28 @@ def load_tokenizer(folder: ModelFolder) -> Tokenizer:
             continue
         tokenizer.add_special_tokens([token])
     return tokenizer
+
+
+def _refuse_growth(tokenizer: Tokenizer, path: Path) -> None:
+    """Refuse rules that make a long text of a short one, step by step beyond any memory.
+
+    Raises:
+        ModelError: saying so.
+    """
+    for part in (tokenizer.normalizer, tokenizer.decoder):
+        if part is not None and _growth(json.loads(part.__getstate__())) > _MOST_GROWTH:
+            raise ModelError(
+                f"{path}: its rules make texts more than {_MOST_GROWTH} times as long",
+                "No published tokenizer does; fetch it again.",
+            )
+
+
+def _growth(rule: dict[str, Any]) -> int:
+    """How many characters may become of one."""
+    inner = rule.get("normalizers") or rule.get("decoders") or ()
+    if inner:
+        return prod(min(_growth(one), _MOST_GROWTH + 1) for one in inner)
+    return max(1, len(str(rule.get("content", ""))), len(str(rule.get("prepend", ""))))
 
 
 def special_variables(folder: ModelFolder) -> dict[str, str]:

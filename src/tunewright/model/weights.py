@@ -131,6 +131,9 @@ def _copy(source: BinaryIO, tensor: StoredTensor, target: BinaryIO) -> None:
 def _checked_header(path: Path) -> tuple[int, dict[str, Any]]:
     """Where the tensors' bytes begin, and the header's entries."""
     try:
+        # A pipe would be waited for, for ever.
+        if not path.is_file():
+            raise ModelError(f"{path} is no file", "Fetch it again.")
         size = path.stat().st_size
         with open(path, "rb") as file:
             start = file.read(8)

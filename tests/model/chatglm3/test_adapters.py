@@ -109,7 +109,7 @@ def test_no_value_of_a_fused_adapter_changes(
 def test_layers_that_are_left_out_stay_out_in_peft(
     chatglm3: Original, store: Store, tmp_path: Path
 ) -> None:
-    write_adapter(tmp_path / "adapter", chatglm3)
+    write_adapter(tmp_path / "adapter", chatglm3, rank_pattern={"self_attention.dense": 5})
     file = tmp_path / "adapter" / "adapter_model.safetensors"
     kept = {name: tensor for name, tensor in load_file(file).items() if "layers.1.self" in name}
     wide = "base_model.model.transformer.encoder.layers.1.self_attention.dense.lora"

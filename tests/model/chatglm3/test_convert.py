@@ -121,6 +121,8 @@ def folder(tmp_path: Path, chatglm3: Original) -> Path:
         ({"rmsnorm": False}, "rmsnorm=False"),
         ({"quantization_bit": 4}, "quantization_bit=4"),
         ({"kv_channels": "x"}, "kv_channels"),
+        ({"num_layers": 10**9}, "num_layers must be a whole number from 1 to 1,000"),
+        ({"hidden_size": 10**9}, "hidden_size"),
         ({"layernorm_epsilon": 0}, "layernorm_epsilon"),
     ],
 )

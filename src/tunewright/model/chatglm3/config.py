@@ -16,6 +16,7 @@ from tunewright.core.errors import ModelError
 END, USER, OBSERVATION = 2, 64795, 64797
 """Token ids that end an answer: end of text, or whoever speaks next."""
 _THETA = 10_000.0
+_LARGEST, _MOST_LAYERS = 2**26, 1000
 _READ = "ChatGLM3-6B, -base and -32k are read, in their published precision."
 _FIXED: dict[str, Any] = {
     "add_bias_linear": False,
@@ -90,9 +91,10 @@ def native_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _size(config: Mapping[str, Any], key: str, path: Path) -> int:
     value = config.get(key)
-    if type(value) is not int or not 0 < value < 2**31:
+    most = _MOST_LAYERS if key == "num_layers" else _LARGEST
+    if type(value) is not int or not 0 < value <= most:
         raise ModelError(
-            f"{path}: {key} must be a whole number above 0, not {value!r}",
+            f"{path}: {key} must be a whole number from 1 to {most:,}, not {value!r}",
             "Of the ChatGLM models the third generation (ChatGLM3-6B) is read.",
         )
     return value
