@@ -7,6 +7,7 @@ drop the white space behind most of them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from gguf import TokenType
@@ -17,14 +18,14 @@ from tunewright.export.gguf.architecture import CONVERT
 from tunewright.export.gguf.pieces import SPACE
 from tunewright.model.chat_template import ChatTemplate
 
-_PHI3 = "phi-3"
-_PHI3_KEEPS = frozenset({"<unk>", "<s>", "<|endoftext|>"})
-_PHI3_NEEDS = _PHI3_KEEPS | {"</s>"}
+KEEPING = frozenset({"<unk>", "<s>", "<|endoftext|>"})
+"""Phi-3's tokens that keep the white space behind them."""
+_PHI3 = ("phi-3", "phi3")
 _PROBE = ({"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
           {"role": "user", "content": "c"})  # fmt: skip
 
 
-def refuse_flags(tokenizer: Tokenizer, template: ChatTemplate, renamed: Collection[str]) -> bool:
+def strips(tokenizer: Tokenizer, template: ChatTemplate, renamed: Collection[str]) -> bool:
     """Whether white space behind control tokens is dropped, as llama.cpp does it for Phi-3.
 
     Args:
@@ -53,13 +54,14 @@ def refuse_flags(tokenizer: Tokenizer, template: ChatTemplate, renamed: Collecti
 
 def name_for(name: str, stripping: bool) -> str:
     """A model's name by which llama.cpp drops white space exactly where the base does."""
-    lowered = name.lower()
     if stripping:
-        return name if _PHI3 in lowered else f"{name} (Phi-3)"
-    if _PHI3 in lowered or "phi3" in lowered:
-        place = lowered.index("phi")
-        return f"{name[: place + 3]} {name[place + 3 :].lstrip('-')}"
-    return name
+        return name if taken_for_phi3(name) else f"{name} (Phi-3)"
+    return re.sub("(phi)-?(3)", r"\1 \2", name, flags=re.IGNORECASE)
+
+
+def taken_for_phi3(name: str) -> bool:
+    """Whether llama.cpp drops white space in a model of this name."""
+    return any(part in name.lower() for part in _PHI3)
 
 
 def type_of(token: AddedToken, mergeable: Mapping[str, int], unknown: str | None) -> TokenType:
@@ -80,7 +82,7 @@ def _as_phi3(added: Collection[AddedToken]) -> bool:
     texts = {token.content for token in added}
     right = {token.content for token in added if token.rstrip}
     left = any(token.lstrip for token in added)
-    return not left and texts >= _PHI3_NEEDS and right == texts - _PHI3_KEEPS
+    return not left and texts >= {*KEEPING, "</s>"} and right == texts - KEEPING
 
 
 def _refuse_stripped(token: AddedToken, text: str) -> None:

@@ -10,6 +10,7 @@ from gguf import TokenType
 
 from tunewright.core.errors import ModelError
 from tunewright.core.files import write_json_atomic, write_text_atomic
+from tunewright.export.gguf.added import KEEPING, taken_for_phi3
 from tunewright.export.gguf.byte_level import pre_tokenizer_of
 from tunewright.export.gguf.pieces import SPACE, merges_of
 from tunewright.export.gguf.vocabulary import BYTE_LEVEL, PIECES
@@ -34,7 +35,7 @@ def write_tokenizer(fields: Mapping[str, Any], folder: Path) -> list[int]:
     if described is None:
         raise ModelError(f"the GGUF file's tokenizer {own['model']!r} is not known")
     tokens, start = own["tokens"], own["tokens"][own["bos_token_id"]]
-    stripping = "phi-3" in fields["general.name"].lower()
+    stripping = taken_for_phi3(fields["general.name"])
     write_json_atomic(
         folder / "tokenizer.json",
         {"version": "1.0", "truncation": None, "padding": None, **described(own),
@@ -85,10 +86,9 @@ def _vocabulary(own: Mapping[str, Any]) -> dict[str, int]:
 
 def _added(tokens: list[str], types: list[int], stripping: bool) -> list[dict[str, Any]]:
     """As llama.cpp finds them in texts."""
-    keep = ("<unk>", "<s>", "<|endoftext|>")
     return [
         {"id": number, "content": text, "special": types[number] in _CONTROL,
-         "single_word": False, "lstrip": False, "rstrip": stripping and text not in keep,
+         "single_word": False, "lstrip": False, "rstrip": stripping and text not in KEEPING,
          "normalized": False}
         for number, text in enumerate(tokens)
         if types[number] in _ADDED

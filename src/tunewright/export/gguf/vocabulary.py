@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from tunewright.core.errors import ModelError
 from tunewright.core.messages import conversation
-from tunewright.export.gguf.added import name_for, refuse_flags, type_of
+from tunewright.export.gguf.added import name_for, strips, type_of
 from tunewright.export.gguf.architecture import CONVERT
 from tunewright.export.gguf.byte_level import rule_of
 from tunewright.export.gguf.pieces import BYTES, scores_of
@@ -111,7 +111,7 @@ def vocabulary_of(renderer: Renderer, files: ModelFolder, template: str, size: i
     variables = special_variables(files)
     segmented = files.tokenizer.get(ENCODING) == SEGMENTS
     renamed = RENAMED if segmented else {}
-    stripping = refuse_flags(renderer.tokenizer, ChatTemplate(template, variables), renamed)
+    stripping = strips(renderer.tokenizer, ChatTemplate(template, variables), renamed)
     tokens, types = _tokens(renderer.tokenizer, model, size)
     start = renderer.tokenizer.token_to_id(variables.get("bos_token", ""))
     pieces = bool(model.get("byte_fallback"))
