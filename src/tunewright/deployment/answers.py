@@ -13,48 +13,13 @@ from tunewright.deployment.bodies import Reporting
 from tunewright.deployment.replies import ReplyWriter, RequestError, usage
 from tunewright.deployment.rows import Job, Reason, Token
 from tunewright.deployment.streaming import DONE_LINE, event_lines
-from tunewright.deployment.tool_calls import identified, wire
-from tunewright.model.calls.forms import CallForm
-from tunewright.model.calls.reader import CallReader
+from tunewright.deployment.tool_calls import Calls, wire
 from tunewright.model.text_growth import TextGrowth
 
 # JSON knows no infinity; OpenAI writes this for what is all but impossible.
 _LOWEST = -9999.0
 Decode = Callable[[Sequence[int]], str]
 Spell = Callable[[int], bytes]
-
-
-class Calls:
-    """The calls of one answer, each with an id.
-
-    Args:
-        reader: reads them.
-        form: how the base writes them.
-
-    Attributes:
-        made: so far.
-    """
-
-    def __init__(self, reader: CallReader, form: CallForm) -> None:
-        self._reader = reader
-        self._form = form
-        self.made: list[ToolCall] = []
-
-    @property
-    def over(self) -> bool:
-        """Whether the answer has called all that it may."""
-        return self._reader.over
-
-    def feed(self, text: str) -> tuple[str, list[ToolCall]]:
-        """Text that is no call for certain, and calls that are complete."""
-        words, found = self._reader.feed(text)
-        named = [identified(call, self._form) for call in found]
-        self.made += named
-        return words, named
-
-    def finish(self) -> str:
-        """What was held back and is no call after all."""
-        return self._reader.finish()
 
 
 class Growing:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tunewright.core.messages import Conversation
-from tunewright.deployment.answers import Calls, ChatAnswer, Growing, TextAnswer
+from tunewright.deployment.answers import ChatAnswer, Growing, TextAnswer
 from tunewright.deployment.bodies import BASE_NAME, GenerationBody
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.replies import ReplyWriter, RequestError
@@ -19,10 +19,12 @@ from tunewright.deployment.rows import Grammar, Job, Wishes
 from tunewright.deployment.scheduler import Group, Scheduler
 from tunewright.deployment.text_protocol import (
     CompletionRequest,
+    DetokenizeRequest,
     EmbeddingRequest,
     Prompt,
     TokenizeRequest,
 )
+from tunewright.deployment.tool_calls import Calls
 from tunewright.model.calls.forms import CallForm
 from tunewright.model.calls.reader import CallReader
 
@@ -223,6 +225,13 @@ class Desk:
             "token_strs": None,
         }
 
+    async def detokenize(self, asked: DetokenizeRequest) -> dict[str, Any]:
+        """Their text, in vLLM's shape."""
+        self.check_known(asked.model)
+        self._check_ids(asked.tokens)
+        text = await asyncio.to_thread(self._base.decode, asked.tokens, controls=True)
+        return {"prompt": text}
+
     # Parts --------------------------------------------------------------------------------------
 
     def _prompts(self, given: Sequence[Prompt]) -> list[list[int]]:
@@ -230,13 +239,13 @@ class Desk:
         for prompt in prompts:
             if not prompt:
                 raise RequestError(400, "a prompt is empty: the model needs a token to begin with")
-            if max(prompt) >= self._base.vocabulary_size:
-                raise RequestError(
-                    400,
-                    f"token {max(prompt)} is not in this model's vocabulary of"
-                    f" {self._base.vocabulary_size}",
-                )
+            self._check_ids(prompt)
         return prompts
+
+    def _check_ids(self, tokens: Sequence[int]) -> None:
+        size, largest = self._base.vocabulary_size, max(tokens, default=0)
+        if largest >= size:
+            raise RequestError(400, f"token {largest} is not in this model's vocabulary of {size}")
 
     def _grammar(self, chat: ChatRequest) -> Grammar | None:
         schema = chat.response_format.schema_ if chat.response_format else None

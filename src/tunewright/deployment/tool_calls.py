@@ -9,6 +9,7 @@ from typing import Any
 
 from tunewright.core.messages import ToolCall
 from tunewright.model.calls.forms import ID_LENGTH, CallForm
+from tunewright.model.calls.reader import CallReader
 
 # With one of these beside its properties an object may hold more than those.
 _OPENING = frozenset({"additionalProperties", "patternProperties", "anyOf", "oneOf", "$ref"})
@@ -23,6 +24,39 @@ def identified(call: ToolCall, form: CallForm) -> ToolCall:
         else f"call_{secrets.token_hex(12)}"
     )
     return call.model_copy(update={"id": fresh})
+
+
+class Calls:
+    """The calls of one answer, each with an id.
+
+    Args:
+        reader: reads them.
+        form: how the base writes them.
+
+    Attributes:
+        made: so far.
+    """
+
+    def __init__(self, reader: CallReader, form: CallForm) -> None:
+        self._reader = reader
+        self._form = form
+        self.made: list[ToolCall] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer has called all that it may."""
+        return self._reader.over
+
+    def feed(self, text: str) -> tuple[str, list[ToolCall]]:
+        """Text that is no call for certain, and calls that are complete."""
+        words, found = self._reader.feed(text)
+        named = [identified(call, self._form) for call in found]
+        self.made += named
+        return words, named
+
+    def finish(self) -> str:
+        """What was held back and is no call after all."""
+        return self._reader.finish()
 
 
 def wire(call: ToolCall, index: int | None = None) -> dict[str, Any]:
