@@ -148,10 +148,7 @@ def in_words(report: dict[str, Any]) -> str:
     """A report of ``compare_served`` in a sentence or two."""
     answers = report["answers"]
     same = answers["identical"] + answers["within_rounding"]
-    words = (
-        f"{same} of {answers['asked']} answers are the model's own"
-        f" (asked: {report['prompts']}; the model: {report['reference']})"
-    )
+    words = f"{same} of {answers['asked']} answers are the model's own ({report['reference']})"
     if logprobs := report.get("logprobs"):
         words += f", log-probabilities within {logprobs['largest_difference']:.1e}"
     if report["passed"]:
