@@ -7,14 +7,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from tests.sdk.sdk_suite import seeds
 
+from tunewright.api.deployment_objects import ArmObject, DeploymentDeleted, DeploymentObject
+from tunewright.api.objects import Page
 from tunewright.core.api_keys import issue_key
 from tunewright.core.settings import Settings
 from tunewright.core.store import Store
+from tunewright.deployment.deploy import Order, deploy
 
 from .conftest import PATIENCE, Server, start_server
 
@@ -28,6 +32,9 @@ def secret(tmp_path_factory: pytest.TempPathFactory) -> str:
     store = Store(home, Settings(home=home, offline=True))
     seeds.restore(store, seeds.placeholders(store))
     seeds.tell(store)
+    # Of servers that are not there, so that nothing is loaded for it.
+    canary = {"model": "upstream:gone", "percent": 10}
+    deploy(store, Order("clerk", {"model": "upstream:away", "canary": canary}))
     made = issue_key(store, "all", scopes=("admin",)).secret
     store.close()
     return made
@@ -89,6 +96,37 @@ def test_what_is_there_is_as_documented(server: Server, secret: str) -> None:
         for operation in operations.values():
             assert {"4XX", "5XX"} <= set(operation["responses"])
             assert "422" not in operation["responses"]
+
+
+def test_deployments_are_as_documented(server: Server, secret: str) -> None:
+    """Every reply about one, by the types that the document is made of."""
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx.Client(headers=headers, timeout=PATIENCE) as client:
+
+        def told(method: str, path: str = "", **body: Any) -> dict[str, Any]:
+            url = f"{server.url}/v1/deployments{path}"
+            reply = client.request(method, url, json=body or None)
+            assert reply.status_code == 200, reply.text
+            values: dict[str, Any] = reply.json()
+            return values
+
+        made = told("POST", name="papers", model="nano", settings={"answer": {"en": "Later."}})
+        assert DeploymentObject.model_validate(made).parity["nano"].state == "not_compared"
+        off = DeploymentObject.model_validate(told("POST", "/papers/off", reason="ticket 4"))
+        assert (off.on, off.off_by, off.reason, off.change) == (False, "person", "ticket 4", "off")
+        again = told("POST", "/papers/off")
+        assert again == told("GET", "/papers"), "what changes nothing makes no revision"
+        clerk = DeploymentObject.model_validate(told("GET", "/clerk"))
+        assert clerk.standing is not None
+        assert set(clerk.standing.missing) == {"upstream:away", "upstream:gone"}
+        assert clerk.standing.canary == ArmObject(requests=0, failed=0)
+        promoted = DeploymentObject.model_validate(told("POST", "/clerk/promote", reason="good"))
+        assert (promoted.change, promoted.reason) == ("promoted", "good")
+        DeploymentObject.model_validate(told("POST", "/clerk/rollback"))
+        DeploymentObject.model_validate(told("DELETE", "/clerk/canary"))
+        for path in ("", "/clerk/revisions"):
+            Page[DeploymentObject].model_validate(told("GET", path))
+        DeploymentDeleted.model_validate(told("DELETE", "/papers"))
 
 
 def test_a_wrong_method_is_told_every_right_one(server: Server, secret: str) -> None:

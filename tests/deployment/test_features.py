@@ -504,5 +504,13 @@ def test_tokens_of_texts_and_conversations_are_told(engine: Any, served: LocalBa
         assert told.json()["tokens"] == served.prompt_ids(conversation(("user", "hello")))
         wrong = await post("/tokenize", model="base")
         assert wrong.status_code == 400
+        ids = told.json()["tokens"]
+        spelled = await post("/detokenize", model="base", tokens=ids)
+        assert spelled.json() == {"prompt": served.decode(ids, controls=True)}
+        assert "<|im_start|>user\nhello" in spelled.json()["prompt"]
+        assert (await post("/detokenize", model="base", tokens=[])).json() == {"prompt": ""}
+        for strange in ([served.vocabulary_size], [-1], [True], ["a"], None):
+            refused = await post("/detokenize", model="base", tokens=strange)
+            assert refused.status_code == 400, strange
 
     session(engine, story)

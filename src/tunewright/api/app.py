@@ -46,6 +46,7 @@ from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.protocol import ChatRequest
 from tunewright.deployment.text_protocol import (
     CompletionRequest,
+    DetokenizeRequest,
     EmbeddingRequest,
     TokenizeRequest,
 )
@@ -125,6 +126,7 @@ _BODIES: tuple[type[BaseModel], ...] = (
     CompletionRequest,
     EmbeddingRequest,
     TokenizeRequest,
+    DetokenizeRequest,
     CreateJobRequest,
     deployments.CreateDeploymentRequest,
     deployments.ChangeDeploymentRequest,

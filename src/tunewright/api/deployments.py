@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.api.access import Caller, authenticate
+from tunewright.api.deployment_objects import deployment_object
 from tunewright.api.openai import DeploymentsOf
 from tunewright.api.paging import list_object
 from tunewright.api.resources import CallerOf, ConfigOf, StoreOf, json_body, parse_body
@@ -38,7 +39,6 @@ from tunewright.deployment.deploy import (
     tuned_reference,
 )
 from tunewright.deployment.deployments import Deployments
-from tunewright.deployment.live import Live
 from tunewright.deployment.parity import COMPARED_AGAIN, compare_again
 from tunewright.deployment.replies import RequestError
 
@@ -107,7 +107,7 @@ class _Act:
     async def __call__(self, change: Callable[[Store], Deployment]) -> dict[str, Any]:
         changed = await _told(lambda: change(self._store))
         await self._deployments.refresh()
-        return _object(changed, self._deployments.get(changed.name))
+        return deployment_object(changed, self._deployments.get(changed.name))
 
 
 ActOf = Annotated[_Act, Depends(_Act)]
@@ -124,6 +124,26 @@ async def _named(name: str, store: StoreOf) -> Deployment:
 NamedOf = Annotated[Deployment, Depends(_named)]
 
 
+class _Change:
+    """A change of the named deployment, signed by its caller, with the reason that the body gives;
+    a body may be left out."""
+
+    def __init__(self, named: NamedOf, request: Request, act: ActOf, caller: CallerOf) -> None:
+        self._named, self._request = named, request
+        self._act: _Act = act
+        self._by = _by(caller)
+
+    async def __call__(
+        self, change: str, work: Callable[[Store, str, Signed], Deployment]
+    ) -> dict[str, Any]:
+        asked = await _maybe(self._request, SwitchDeploymentRequest)
+        signed = Signed(self._by, change, asked.reason)
+        return await self._act(lambda store: work(store, self._named.id, signed))
+
+
+ChangeOf = Annotated[_Change, Depends(_Change)]
+
+
 def _optional(name: str) -> dict[str, Any]:
     """As ``json_body``, for a body that may be left out."""
     body = json_body(name)["requestBody"]
@@ -134,7 +154,9 @@ def _optional(name: str) -> dict[str, Any]:
 async def list_deployments(store: StoreOf, deployments: DeploymentsOf) -> dict[str, Any]:
     """Newest first."""
     found = await asyncio.to_thread(deployments_of, store)
-    return list_object(found, False, lambda one: _object(one, deployments.get(one.name)), None)
+    return list_object(
+        found, False, lambda one: deployment_object(one, deployments.get(one.name)), None
+    )
 
 
 @router.post("", summary="Deploy a model", openapi_extra=json_body("CreateDeploymentRequest"))
@@ -151,7 +173,7 @@ async def create_deployment(
 @router.get("/{name}", summary="One deployment")
 async def retrieve_deployment(named: NamedOf, deployments: DeploymentsOf) -> dict[str, Any]:
     """Its settings, why its models may be served, and how it stands."""
-    return _object(named, deployments.get(named.name))
+    return deployment_object(named, deployments.get(named.name))
 
 
 @router.post(
@@ -177,7 +199,7 @@ async def remove_deployment(named: NamedOf, act: ActOf, caller: CallerOf) -> dic
 async def list_revisions(name: str, store: StoreOf) -> dict[str, Any]:
     """Oldest first; also of one that is deleted."""
     found = await _told(lambda: history(store, name))
-    return list_object(found, False, _object, None)
+    return list_object(found, False, deployment_object, None)
 
 
 @router.post(
@@ -185,13 +207,9 @@ async def list_revisions(name: str, store: StoreOf) -> dict[str, Any]:
     summary="Switch a deployment on",
     openapi_extra=_optional("SwitchDeploymentRequest"),
 )
-async def switch_on(
-    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
-) -> dict[str, Any]:
+async def switch_on(change: ChangeOf) -> dict[str, Any]:
     """Its model answers."""
-    asked = await _maybe(request, SwitchDeploymentRequest)
-    signed = Signed(_by(caller), "on", asked.reason)
-    return await act(lambda store: switch(store, named.id, True, signed))
+    return await change("on", lambda store, name, signed: switch(store, name, True, signed))
 
 
 @router.post(
@@ -199,13 +217,9 @@ async def switch_on(
     summary="Switch a deployment off",
     openapi_extra=_optional("SwitchDeploymentRequest"),
 )
-async def switch_off(
-    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
-) -> dict[str, Any]:
+async def switch_off(change: ChangeOf) -> dict[str, Any]:
     """Its fixed answer or an error is all that comes, until somebody switches it on."""
-    asked = await _maybe(request, SwitchDeploymentRequest)
-    signed = Signed(_by(caller), "off", asked.reason)
-    return await act(lambda store: switch(store, named.id, False, signed))
+    return await change("off", lambda store, name, signed: switch(store, name, False, signed))
 
 
 @router.post(
@@ -246,13 +260,9 @@ async def stop_canary(named: NamedOf, act: ActOf, caller: CallerOf) -> dict[str,
     summary="Put the canary in the model's place",
     openapi_extra=_optional("SwitchDeploymentRequest"),
 )
-async def promote_canary(
-    named: NamedOf, request: Request, act: ActOf, caller: CallerOf
-) -> dict[str, Any]:
+async def promote_canary(change: ChangeOf) -> dict[str, Any]:
     """All requests go to it from then on."""
-    asked = await _maybe(request, SwitchDeploymentRequest)
-    signed = Signed(_by(caller), "promoted", asked.reason)
-    return await act(lambda store: promote(store, named.id, signed))
+    return await change("promoted", promote)
 
 
 @router.post(
@@ -308,14 +318,3 @@ def _naming(config: ServeConfig) -> Naming:
 
 def _by(caller: Caller) -> str:
     return f"key:{caller.key}" if caller.key else "api"
-
-
-def _object(record: Deployment, live: Live | None = None) -> dict[str, Any]:
-    values = record.model_dump(mode="json", exclude={"version", "project", "created", "changed"})
-    return {
-        **values,
-        "object": "deployment",
-        "created_at": int(record.created),
-        "changed_at": int(record.changed),
-        **({"standing": live.standing(), "parity": live.proof.told} if live is not None else {}),
-    }

@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from tunewright.api import deployment_objects as d
 from tunewright.api import objects as o
 from tunewright.api.scopes import LINK_PATHS, OPEN_PATHS
 
@@ -20,6 +21,7 @@ _JOB = "/v1/fine_tuning/jobs/{job_id}"
 _EVAL = "/v1/evals/{eval_id}"
 _RUNS = f"{_EVAL}/runs"
 _RUN = f"{_RUNS}/{{run_id}}"
+_DEPLOYMENT = "/v1/deployments/{name}"
 _STORED = "/v1/chat/completions/{completion_id}"
 
 # (method, path) → what a good reply holds; a route that is not here answers some JSON object.
@@ -35,6 +37,8 @@ _REPLIES: dict[tuple[str, str], type[BaseModel]] = {
     ("get", f"{_STORED}/messages"): o.Page[o.StoredMessage],
     ("post", "/v1/completions"): o.Answered,
     ("post", "/v1/embeddings"): o.Vectors,
+    ("post", "/tokenize"): o.Tokens,
+    ("post", "/detokenize"): o.Text,
     ("get", "/v1/batches"): o.Page[o.BatchObject],
     ("post", "/v1/batches"): o.BatchObject,
     ("get", "/v1/batches/{batch_id}"): o.BatchObject,
@@ -52,6 +56,18 @@ _REPLIES: dict[tuple[str, str], type[BaseModel]] = {
     ("delete", _RUN): o.RunDeleted,
     ("get", f"{_RUN}/output_items"): o.Page[o.ItemObject],
     ("get", f"{_RUN}/output_items/{{output_item_id}}"): o.ItemObject,
+    ("get", "/v1/deployments"): o.Page[d.DeploymentObject],
+    ("post", "/v1/deployments"): d.DeploymentObject,
+    ("get", _DEPLOYMENT): d.DeploymentObject,
+    ("post", _DEPLOYMENT): d.DeploymentObject,
+    ("delete", _DEPLOYMENT): d.DeploymentDeleted,
+    ("get", f"{_DEPLOYMENT}/revisions"): o.Page[d.DeploymentObject],
+    ("post", f"{_DEPLOYMENT}/on"): d.DeploymentObject,
+    ("post", f"{_DEPLOYMENT}/off"): d.DeploymentObject,
+    ("post", f"{_DEPLOYMENT}/canary"): d.DeploymentObject,
+    ("delete", f"{_DEPLOYMENT}/canary"): d.DeploymentObject,
+    ("post", f"{_DEPLOYMENT}/promote"): d.DeploymentObject,
+    ("post", f"{_DEPLOYMENT}/rollback"): d.DeploymentObject,
     ("get", "/v1/files"): o.Page[o.FileObject],
     ("post", "/v1/files"): o.FileObject,
     ("get", "/v1/files/{file_id}"): o.FileObject,
@@ -97,6 +113,7 @@ _MADE = {
     "/v1/fine_tuning/jobs": "job_id",
     "/v1/batches": "batch_id",
     "/v1/evals": "eval_id",
+    "/v1/deployments": "name",
 }
 
 

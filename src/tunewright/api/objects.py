@@ -259,6 +259,21 @@ class Vectors(Open):
     usage: Usage
 
 
+class Tokens(Open):
+    """A text, or a conversation with its generation prompt, as the model reads it."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None = None
+
+
+class Text(Open):
+    """What token ids spell, control tokens too."""
+
+    prompt: str
+
+
 class BatchObject(Open):
     """Many requests in one file."""
 

@@ -24,6 +24,7 @@ from tunewright.deployment.routing import Route, Routes
 from tunewright.deployment.streaming import EventStream, unless_gone
 from tunewright.deployment.text_protocol import (
     CompletionRequest,
+    DetokenizeRequest,
     EmbeddingRequest,
     TokenizeRequest,
 )
@@ -135,19 +136,28 @@ async def create_embedding(
     return await _Asked(request, gateway, caller, meter).answer(asked, raw)
 
 
-@tokens.post(
-    "/tokenize",
-    summary="Turn a text or a conversation into token ids",
-    response_model=None,
-    openapi_extra=_body(TokenizeRequest),
-)
-async def tokenize(
-    request: Request, gateway: GatewayOf, caller: CallerOf, meter: MeterOf
-) -> Response:
-    """As vLLM answers it."""
-    raw = await read_body(request)
-    asked = TokenizeRequest.parse(raw)
-    return await _Asked(request, gateway, caller, meter).answer(asked, raw)
+def _about_tokens(schema: type[Body], summary: str) -> None:
+    """Add a route of vLLM's."""
+
+    async def answer(
+        request: Request, gateway: GatewayOf, caller: CallerOf, meter: MeterOf
+    ) -> Response:
+        """As vLLM answers it."""
+        raw = await read_body(request)
+        return await _Asked(request, gateway, caller, meter).answer(schema.parse(raw), raw)
+
+    tokens.add_api_route(
+        schema.path,
+        answer,
+        methods=["POST"],
+        summary=summary,
+        response_model=None,
+        openapi_extra=_body(schema),
+    )
+
+
+_about_tokens(TokenizeRequest, "Turn a text or a conversation into token ids")
+_about_tokens(DetokenizeRequest, "Turn token ids into the text that they spell")
 
 
 @dataclass(frozen=True)

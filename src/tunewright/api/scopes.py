@@ -18,6 +18,7 @@ _TABLE: tuple[tuple[str, str, str], ...] = (
     (_ANY, "/v1/completions", "inference"),
     (_ANY, "/v1/embeddings", "inference"),
     ("POST", "/tokenize", "inference"),
+    ("POST", "/detokenize", "inference"),
     (_ANY, "/v1/moderations", "inference"),
     (_ANY, "/v1/batches", "inference"),
     (_ANY, "/v1/evals", "inference"),

@@ -24,6 +24,7 @@ from tunewright.deployment.scheduler import Scheduler
 from tunewright.deployment.streaming import ByteStream, unless_gone
 from tunewright.deployment.text_protocol import (
     CompletionRequest,
+    DetokenizeRequest,
     EmbeddingRequest,
     TokenizeRequest,
 )
@@ -98,6 +99,11 @@ class EngineRoutes:
         """``POST /tokenize``."""
         return JSONResponse(await self._desk.tokenize(TokenizeRequest.parse(await request.body())))
 
+    async def detokenize(self, request: Request) -> Response:
+        """``POST /detokenize``."""
+        asked = DetokenizeRequest.parse(await request.body())
+        return JSONResponse(await self._desk.detokenize(asked))
+
 
 async def _answered(request: Request, answer: Answer, stream: bool) -> Response:
     if stream:
@@ -154,6 +160,7 @@ def engine_app(base: ServedBase, token: str, fingerprint: str = "fp_unknown") ->
         routes=[
             Route("/health", guarded(routes.health)),
             Route("/tokenize", guarded(routes.tokenize), methods=["POST"]),
+            Route("/detokenize", guarded(routes.detokenize), methods=["POST"]),
             Route("/v1/chat/completions", guarded(routes.chat), methods=["POST"]),
             Route("/v1/completions", guarded(routes.complete), methods=["POST"]),
             Route("/v1/embeddings", guarded(routes.embed), methods=["POST"]),

@@ -1,7 +1,7 @@
 """Requests about plain text: completions, embeddings, tokens.
 
 Wire format: https://platform.openai.com/docs/api-reference/completions and …/embeddings, and
-vLLM's ``/tokenize``.
+vLLM's ``/tokenize`` and ``/detokenize``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tunewright.deployment.replies import RequestError
 MAX_PROMPTS = 128
 MAX_INPUTS = 2048
 _LARGEST_ID = 2**31
+_MOST_IDS = 1_000_000
 _DEFAULT_TOKENS = 16
 
 Prompt = str | list[int]
@@ -161,3 +162,15 @@ class TokenizeRequest(Body):
     def chat(self) -> ChatRequest:
         """The conversation as a chat request."""
         return ChatRequest(model=self.model, messages=self.messages or [])
+
+
+class DetokenizeRequest(Body):
+    """``POST /detokenize``: the text of token ids."""
+
+    path: ClassVar[str] = "/detokenize"
+    at_root: ClassVar[bool] = True
+
+    tokens: list[Annotated[int, Field(strict=True, ge=0, lt=_LARGEST_ID)]] = Field(
+        max_length=_MOST_IDS
+    )
+    """Token ids; those of control tokens are spelled."""
