@@ -5,10 +5,10 @@ a ``minimum``; two float16 numbers, ``unit`` and ``minimum_unit``, belong to the
 
     weight ≈ unit · scale · level − minimum_unit · minimum
 
-The search is alternating least squares, for many super-blocks at once. (1) Each sub-block tries
-several widths of a level, rounds to levels, and solves for the scale and minimum in real numbers.
-(2) Those are rounded to integers of common units. (3) With the levels held, the units are solved
-for; with the units held, each sub-block tries the neighbours of its integers.
+The search is least squares over a few candidates, for many super-blocks at once. (1) Each sub-block
+tries several widths of a level, rounds to levels, and solves for the scale and minimum in real
+numbers. (2) Those are rounded to integers of common units. (3) Each sub-block tries the neighbours
+of its integers, each with the levels that are then nearest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ _WIDTHS = tuple(1.08 - 0.03 * step for step in range(9))
 """Widths of a level tried, relative to the one at which the levels just span the weights."""
 _SCALE_STEPS = (0, 1, -1, 2, -2)
 _NEAREST = (0, 1, -1)
-_RIDGE = 1e-3
 _LARGEST_F16, _SMALLEST_F16 = 65504.0, 2.0**-24
 
 
@@ -65,8 +64,7 @@ class SuperBlocks:
 def search(weights: Tensor, layout: Layout) -> SuperBlocks:
     """The integers for weights of shape (n, b, s), finite and within float16's range."""
     scale, minimum = (_spanning if layout.minima else _centred)(weights, layout)
-    found = _rounded(weights, layout, scale, minimum)
-    found = _nearby(weights, layout, _solved(weights, layout, _nearby(weights, layout, found)))
+    found = _nearby(weights, layout, _rounded(weights, layout, scale, minimum))
     return replace(found, levels=_levels(weights, layout, found))
 
 
@@ -149,37 +147,6 @@ def _neighbours(layout: Layout) -> Iterable[tuple[int, int]]:
     if layout.minima:
         return product(_NEAREST, _NEAREST)
     return ((step, 0) for step in _SCALE_STEPS)
-
-
-def _solved(weights: Tensor, layout: Layout, found: SuperBlocks) -> SuperBlocks:
-    """With the units that fit the integers best, where float16 does not spoil the gain.
-
-    Normal equations of ``weights ≈ unit · parts − minimum_unit · minima``; the small ridge keeps
-    them solvable where all scales or all minima are zero.
-    """
-    found = replace(found, levels=_levels(weights, layout, found))
-    parts = found.scales[..., None] * found.levels
-    own = _squares(parts).sum(-1) + _RIDGE
-    match = (parts * weights).sum((-1, -2))
-    mixed = (parts.sum(-1) * found.minima).sum(-1)
-    other = layout.size * _squares(found.minima) + _RIDGE
-    against = (weights.sum(-1) * found.minima).sum(-1)
-    inverse = _inverse(own * other - mixed.square())
-    unit = (match * other - mixed * against) * inverse
-    minimum_unit = (mixed * match - own * against) * inverse
-    if layout.minima:
-        unit = unit.clamp_min(0)
-    solved = replace(
-        found,
-        unit=_half(unit[..., None]),
-        minimum_unit=_half(minimum_unit.clamp_min(0)[..., None]),
-    )
-    best = _Best()
-    for tried in (found, solved):
-        error = _errors(weights, tried).sum(-1, keepdim=True)
-        best.offer(error, tried.unit, tried.minimum_unit)
-    unit, minimum_unit = best.values
-    return replace(found, unit=unit, minimum_unit=minimum_unit)
 
 
 def _levels(weights: Tensor, layout: Layout, found: SuperBlocks) -> Tensor:
