@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from tunewright.core.errors import ModelError
-from tunewright.core.events import Listener, ignore
+from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.files import digest, sha256_file, write_json_atomic
 from tunewright.core.settings import Settings
 from tunewright.model.chatglm3.convert import is_chatglm, native_folder
@@ -50,14 +50,15 @@ def resolve_base(name: str, settings: Settings, listen: Listener = ignore) -> Ba
         name: ``nano``, a folder, a Hugging Face id ``org/name[@revision]``, or
             ``modelscope:org/name[@revision]``.
         settings: home folder, hub addresses, offline mode.
-        listen: hears ``progress`` where the base is first copied into a layout that can be loaded.
+        listen: hears ``progress`` where large files are seen for the first time, and where the
+            base is first copied into a layout that can be loaded.
 
     Raises:
         ModelError: not found, not reachable, or not safe to load.
         StorageError: no room for such a copy.
     """
     folder = _locate(name, settings)
-    hashes = _Hashes(settings.home)
+    hashes = _Hashes(settings.home, listen)
     if is_chatglm(folder):
         folder = native_folder(folder, settings.home, hashes.of, listen)
     ModelFolder.read(folder)
@@ -132,8 +133,9 @@ def _bundled(name: str) -> Path:
 class _Hashes:
     """File hashes; those of large files are remembered by size and modification time."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, listen: Listener) -> None:
         self._path = home / "bases" / "hashes.json"
+        self._listen = listen
 
     def of(self, path: Path) -> str:
         """SHA-256 of a file."""
@@ -143,10 +145,16 @@ class _Hashes:
         known = self._read()
         key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
         if key not in known:
+            self._tell(path, 0)
             known[key] = sha256_file(path)
+            self._tell(path, 1)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_json_atomic(self._path, known)
         return known[key]
+
+    def _tell(self, path: Path, done: int) -> None:
+        data = {"stage": f"checking {path.name}", "done": done, "total": 1}
+        self._listen(Event(kind="progress", data=data))
 
     def _read(self) -> dict[str, str]:
         try:

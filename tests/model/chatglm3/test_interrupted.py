@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.model.chatglm3.files import write_folder
 
+from tunewright.core.errors import ModelError
 from tunewright.core.events import Event
 from tunewright.core.settings import Settings
 from tunewright.model.catalog import resolve_base
@@ -74,21 +75,32 @@ def left(home: Path) -> list[str]:
     return sorted(path.name for path in (home / "bases" / "chatglm3").iterdir())
 
 
-def test_hashing_and_copying_are_told_by_files(folder: Path, home: Path) -> None:
+def test_the_copy_is_told_by_files(folder: Path, home: Path) -> None:
     events: list[Event] = []
     settings = Settings(home=home, offline=True)
     resolve_base(str(folder), settings, events.append)
     told = [(e.data["stage"], e.data["done"], e.data["total"]) for e in events if e.kind != "note"]
-    assert told == [
-        *(("checking the base", done, 4) for done in range(5)),
-        *(("copying the base", done, 2) for done in range(3)),
-    ]
+    assert told == [("copying the base", done, 2) for done in range(3)]
     (note,) = [event.data["text"] for event in events if event.kind == "note"]
     assert note.startswith("chatglm3 is copied once")
-    # Once it is there only the hashes are looked at again.
+    # Once it is there, there is nothing to tell.
     events.clear()
     resolve_base(str(folder), settings, events.append)
-    assert {event.data["stage"] for event in events} == {"checking the base"}
+    assert events == []
+
+
+def test_large_files_are_hashed_once_and_that_is_told(folder: Path, home: Path) -> None:
+    large = folder / "pytorch_model-00001-of-00002.bin"
+    with open(large, "ab") as file:
+        file.truncate(65 * 2**20)
+    events: list[Event] = []
+    for _ in range(2):
+        with pytest.raises(ModelError):
+            resolve_base(str(folder), Settings(home=home, offline=True), events.append)
+    assert [(event.data["stage"], event.data["done"]) for event in events] == [
+        (f"checking {large.name}", 0),
+        (f"checking {large.name}", 1),
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -55,7 +55,7 @@ def native_folder(
         folder: of ChatGLM3.
         home: where bases are kept.
         sha256: gives the hash of a file.
-        listen: hears ``progress`` by files, first of the hashes, then of the copy.
+        listen: hears ``progress`` of the copy, by files.
 
     Raises:
         ModelError: the folder is incomplete, damaged, or of another model.
@@ -70,7 +70,7 @@ def native_folder(
         )
     files = _weight_files(folder)
     named = (path, folder / PIECES, *files)
-    sources = {file.name: sha256(file) for file in _told("checking the base", named, listen)}
+    sources = {file.name: sha256(file) for file in named}
     kept = home / "bases" / "chatglm3"
     target = kept / digest({"version": _VERSION, "files": sources})[:16]
     if (target / "config.json").is_file():
