@@ -21,13 +21,15 @@ from tunewright.core.errors import ConfigError, ModelError
 from tunewright.core.files import sha256_file
 from tunewright.core.records import Dataset
 from tunewright.core.store import Store
-from tunewright.export.compressed_tensors import decode
+from tunewright.export.compressed_tensors import decode, refuse_little_memory
 from tunewright.export.export import export
 from tunewright.export.formats import Arithmetic
 from tunewright.export.merging import MergedWeights
+from tunewright.export.quantised import Job
 from tunewright.export.skeleton import TensorFolder
 from tunewright.model.folders import read_json
 from tunewright.model.references import resolve
+from tunewright.model.rendering import Renderer
 from tunewright.model.weights import stored_tensors, weight_files
 
 LENIENT = {"tolerance": {"divergence": 1, "agreement": 0.01, "endings": 0.01}}
@@ -188,6 +190,15 @@ def test_knobs_have_bounds(option: str, value: int) -> None:
 def test_a_bare_base_has_no_rows(store: Store, tiny_base: Path) -> None:
     with pytest.raises(ConfigError, match="is not here"):
         export(ExportConfig(model=str(tiny_base), to="compressed-tensors"), store)
+
+
+def test_more_rows_than_memory_holds_are_refused(store: Store, tiny_base: Path) -> None:
+    config = ExportConfig(to="compressed-tensors")
+    job = Job.of(resolve(store, str(tiny_base)), config, Renderer(tiny_base))
+    refuse_little_memory(job, 1000, torch.device("cpu"))
+    with pytest.raises(ConfigError, match="are free") as error:
+        refuse_little_memory(job, 10**12, torch.device("cpu"))
+    assert "--quantize-rows" in str(error.value.hint)
 
 
 @pytest.mark.parametrize("form", ["compressed-tensors", "bitsandbytes"])

@@ -30,8 +30,8 @@ from tunewright.model.rendering import Renderer
 from tunewright.training.machine import free_memory
 
 _GROUPS = (128, 64, 32)
-_COPIES = 4
-"""Of the largest matrix, which are there at once while it is rounded."""
+_COPIES = 5
+"""Of the largest matrix, or of its inputs' moments, that are there at once while it is rounded."""
 
 
 def plan(found: Resolved, config: ExportConfig, renderer: Renderer, store: Store) -> Plan:
@@ -146,7 +146,7 @@ def _calibrated(job: Job, grid: Grid, store: Store) -> tuple[Callable[[], Produc
     config = job.config.quantize
     rows, source = calibration_ids(job.found, config, job.renderer, store)
     device = pick_device(config.device)
-    _refuse_little_memory(job, sum(map(len, rows)), device)
+    refuse_little_memory(job, sum(map(len, rows)), device)
 
     def producer() -> Produce:
         network = hollow_network(job.found.base.folder, torch.float32)
@@ -156,7 +156,7 @@ def _calibrated(job: Job, grid: Grid, store: Store) -> tuple[Callable[[], Produc
     return producer, f"Calibrated with GPTQ on {source}."
 
 
-def _refuse_little_memory(job: Job, tokens: int, device: torch.device) -> None:
+def refuse_little_memory(job: Job, tokens: int, device: torch.device) -> None:
     """Refuse what does not fit: a block with its layers' moments, and every row's input to it.
 
     Raises:
@@ -164,11 +164,12 @@ def _refuse_little_memory(job: Job, tokens: int, device: torch.device) -> None:
     """
     shapes = [[job.shape(layer) for layer in block] for block in job.matrices.blocks]
     block = max(sum(rows * width + width**2 for rows, width in inside) for inside in shapes)
-    largest = max(torch.Size(job.weights.shape(name)).numel() for name in job.weights.stored)
-    width = shapes[0][0][1]
+    widths = {width for inside in shapes for _, width in inside}
+    stored = (torch.Size(job.weights.shape(name)).numel() for name in job.weights.stored)
+    largest = max(max(stored), max(widths) ** 2)
     needed = 4 * (block + _COPIES * largest)
     if device.type == "cpu":
-        free, needed = free_memory(), needed + 2 * 4 * tokens * width
+        free, needed = free_memory(), needed + 2 * 4 * tokens * min(widths)
     else:
         free = torch.cuda.mem_get_info(device)[0]
     if needed > free:

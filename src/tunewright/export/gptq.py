@@ -62,7 +62,7 @@ def gptq(weight: Tensor, moments: Tensor, scales: Tensor, grid: Grid, damping: f
     order = torch.argsort(moments.diagonal(), descending=True, stable=True)
     left = weight[:, order].clone()
     spread = scales[:, order // grid.group]
-    inverse = _inverse_root(moments[order][:, order], damping)
+    inverse = _inverse_root(moments[order[:, None], order], damping)
     levels = torch.empty_like(left)
     for first in range(0, left.shape[1], _COLUMNS):
         last = min(first + _COLUMNS, left.shape[1])
@@ -82,13 +82,13 @@ def gptq(weight: Tensor, moments: Tensor, scales: Tensor, grid: Grid, damping: f
 
 
 def _inverse_root(moments: Tensor, damping: float) -> Tensor:
-    """Upper Cholesky factor of the inverse; damped as often as it takes to have one."""
-    eye = torch.eye(len(moments), device=moments.device)
+    """Upper Cholesky factor of the inverse of moments, which are damped until they have one."""
     mean = moments.diagonal().mean().clamp_min(1e-12)
     if not bool(torch.isfinite(mean)):
         raise ModelError("the calibration rows give numbers that are not finite")
     for _ in range(_TRIES):
-        lower, failed = torch.linalg.cholesky_ex(moments + damping * mean * eye)
+        moments.diagonal().add_(damping * mean)
+        lower, failed = torch.linalg.cholesky_ex(moments)
         if not failed:
             upper: Tensor
             upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
