@@ -165,6 +165,14 @@ def test_a_choice_that_scores_cannot_make_is_refused() -> None:
     assert scores_of(described(in_order), ())["cd"] == -3.0
 
 
+def test_runs_of_spaces_share_a_score() -> None:
+    # As in Gemma: the longest piece grows first, which is the leftmost.
+    runs = {"▁" * length for length in range(2, 9)}
+    pairs = [("▁" * a, "▁" * b) for a in range(8, 0, -1) for b in range(8, 0, -1)]
+    scores = scores_of(described([p for p in pairs if "".join(p) in runs]), ())
+    assert scores == dict.fromkeys(runs, 0.0)
+
+
 def test_bytes_that_are_missing_are_refused() -> None:
     whole = described([("a", "b")])
     del whole["model"]["vocab"]["<0x0A>"]

@@ -109,13 +109,17 @@ def _refuse_ties(group: Sequence[Pair], ranks: Mapping[Pair, int]) -> None:
     by_left: defaultdict[str, list[Pair]] = defaultdict(list)
     for pair in group:
         by_left[pair[0]].append(pair)
+    visited: dict[str, set[tuple[str, ...]]] = {}
     cases = 0
     for left, middle in group:
         for other in by_left[middle]:
             if ranks[other] < ranks[left, middle]:
                 cases += 1
                 met = (left, *other)
-                if cases > _MOST_CASES or met in _states("".join(met), ranks):
+                text = "".join(met)
+                if text not in visited:
+                    visited[text] = set(_states(text, ranks))
+                if cases > _MOST_CASES or met in visited[text]:
                     raise _refused(f"{other[0]!r} and {other[1]!r} come before {left!r}")
 
 
