@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tests.conftest import write_json, write_model, write_tokenizer
 from tests.export.conftest import MakeTuned
 from tests.export.gguf_families import family_base
 from tests.export.test_merged import IDS, make, plain_logits
@@ -179,6 +180,20 @@ def test_layers_that_no_group_divides_are_refused(
         make(store, model, to="compressed-tensors")
     assert "bitsandbytes" in str(error.value.hint)
     assert make(store, model, to="bitsandbytes", parity=LENIENT).passed
+
+
+def test_blocks_without_linear_layers_are_refused(store: Store, tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    folder = tmp_path / "gpt2"
+    folder.mkdir()
+    vocabulary = write_tokenizer(folder)
+    write_json(folder / "tokenizer_config.json", {"eos_token": "<|im_end|>"})
+    write_model(folder, GPT2Config(vocab_size=vocabulary, n_embd=32, n_layer=2, n_head=2))
+    found = resolve(store, str(folder))
+    for form in ("compressed-tensors", "bitsandbytes"):
+        with pytest.raises(ModelError, match="no linear layers"):
+            Job.of(found, ExportConfig.build({"to": form}), Renderer(folder))
 
 
 @pytest.mark.parametrize(("option", "value"), [("bits", 6), ("group", 16), ("rows", 0)])

@@ -102,8 +102,8 @@ class Job:
         """With every linear layer of the blocks.
 
         Raises:
-            ModelError: a tuner that cannot be merged, or a base whose files hold other tensors
-                than its network, as those of experts do.
+            ModelError: a tuner that cannot be merged, a base whose files hold other tensors than
+                its network, as those of experts do, or one without linear layers.
         """
         weights = MergedWeights(found)
         network = hollow_network(found.base.folder, torch.float32)
@@ -121,6 +121,12 @@ class Job:
             for path, _ in blocks(network)
         )
         rounded = {name for block in inside for name in block}
+        if not rounded:
+            raise ModelError(
+                f"the blocks of {found.base.name} ({network.config.model_type}) have no linear"
+                " layers",
+                "Use --to merged.",
+            )
         left = tuple(name for name in linear if name not in rounded)
         return cls(found, config, renderer, weights, Matrices(inside, left))
 
