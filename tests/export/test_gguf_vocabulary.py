@@ -170,7 +170,7 @@ def test_runs_of_spaces_share_a_score() -> None:
     runs = {"▁" * length for length in range(2, 9)}
     pairs = [("▁" * a, "▁" * b) for a in range(8, 0, -1) for b in range(8, 0, -1)]
     scores = scores_of(described([p for p in pairs if "".join(p) in runs]), ())
-    assert scores == dict.fromkeys(runs, 0.0)
+    assert scores == {**dict.fromkeys(runs, 0.0), "▁▁": -1.0}
 
 
 def test_bytes_that_are_missing_are_refused() -> None:
