@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.api.access import Caller, authenticate
 from tunewright.api.asking import ENDPOINTS
-from tunewright.api.files import checked_lifetime
+from tunewright.api.files import ExpiresAfter
 from tunewright.api.paging import MOST, list_object, page
 from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import (
@@ -25,7 +25,7 @@ from tunewright.api.resources import (
 from tunewright.core.asked_records import Batch
 from tunewright.core.queue import Queue
 from tunewright.core.records import File
-from tunewright.core.requests import Attempt, made_record, remember
+from tunewright.core.requests import Attempt, made_record, make_once
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.batch_files import hold_input
@@ -48,15 +48,6 @@ _STATES = (
 _OVER = ("cancelled", "expired", "failed", "completed", "finalizing")
 
 
-class OutputExpiresAfter(BaseModel):
-    """How long the files with the answers live."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    anchor: str
-    seconds: int
-
-
 class CreateBatchRequest(BaseModel):
     """The body of POST /v1/batches."""
 
@@ -68,7 +59,8 @@ class CreateBatchRequest(BaseModel):
     """What all of its requests ask: a path under /v1."""
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
-    output_expires_after: OutputExpiresAfter | None = None
+    output_expires_after: ExpiresAfter | None = None
+    """How long the files with the answers live."""
 
 
 @router.post("", summary="Create a batch", openapi_extra=json_body("CreateBatchRequest"))
@@ -106,7 +98,7 @@ def _new(store: Store, caller: Caller, asked: CreateBatchRequest) -> Batch:
         endpoint=asked.endpoint,
         input_file=asked.input_file_id,
         expires=now + _WINDOW,
-        file_seconds=None if after is None else checked_lifetime(after.anchor, after.seconds),
+        file_seconds=None if after is None else after.checked(),
         api_key=caller.key or "",
         metadata=asked.metadata,
     )
@@ -118,14 +110,10 @@ def _add(store: Store, batch: Batch, attempt: Attempt) -> Batch:
     if known is not None:
         return known
     hold_input(store, batch, _input(store, batch))
-    with store.transaction():
-        known = made_record(store, attempt, Batch)
-        if known is not None:
-            return known
-        store.add(batch)
-        Queue(store).enqueue(batch.id, BATCH, batch.project or "")
-        remember(store, attempt, batch.id)
-    return batch
+    queue = Queue(store)
+    return make_once(
+        store, attempt, batch, lambda: queue.enqueue(batch.id, BATCH, batch.project or "")
+    )
 
 
 def _input(store: Store, batch: Batch) -> File:

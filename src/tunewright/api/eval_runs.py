@@ -46,7 +46,7 @@ from tunewright.core.asked_records import Eval, EvalRun
 from tunewright.core.completions import StoredCompletion
 from tunewright.core.errors import ConfigError
 from tunewright.core.queue import Queue
-from tunewright.core.requests import Attempt, made_record, remember
+from tunewright.core.requests import Attempt, made_record, make_once
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.deployment.protocol import ChatRequest
@@ -153,14 +153,8 @@ def _add(
         return known
     with store.stage(EvalRun, run.id) as folder:
         _place_rows(store, config, run, of, asked, folder)
-    with store.transaction():
-        known = made_record(store, attempt, EvalRun)
-        if known is not None:
-            return known
-        store.add(run)
-        Queue(store).enqueue(run.id, EVAL, run.project or "")
-        remember(store, attempt, run.id)
-    return run
+    queue = Queue(store)
+    return make_once(store, attempt, run, lambda: queue.enqueue(run.id, EVAL, run.project or ""))
 
 
 def _place_rows(

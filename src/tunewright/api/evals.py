@@ -18,7 +18,7 @@ from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
 from tunewright.core.asked_records import Eval, EvalRun
 from tunewright.core.errors import InputError
 from tunewright.core.queue import Queue
-from tunewright.core.requests import Attempt, made_record, remember
+from tunewright.core.requests import make_once
 from tunewright.core.results import Results
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
@@ -53,7 +53,7 @@ async def create_eval(
         metadata=asked.metadata or {},
     )
     attempt = attempts.at(asked.model_dump())
-    return eval_object(await asyncio.to_thread(_add, store, record, attempt))
+    return eval_object(await asyncio.to_thread(make_once, store, attempt, record))
 
 
 async def _check(asked: CreateEvalRequest, asker: AskerOf, caller: Caller) -> None:
@@ -75,16 +75,6 @@ async def _check(asked: CreateEvalRequest, asker: AskerOf, caller: Caller) -> No
         except InputError as error:
             param = "data_source_config.item_schema"
             raise RequestError(400, error.message, param=param) from None
-
-
-def _add(store: Store, record: Eval, attempt: Attempt) -> Eval:
-    with store.transaction():
-        known = made_record(store, attempt, Eval)
-        if known is not None:
-            return known
-        store.add(record)
-        remember(store, attempt, record.id)
-    return record
 
 
 @router.get("", summary="List evals")

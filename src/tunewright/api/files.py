@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict
 
 from tunewright.api.access import Caller, authenticate
 from tunewright.api.multipart import Form, read_form
@@ -155,6 +156,19 @@ def _lifetime(values: Mapping[str, str]) -> int | None:
 
 
 _EXPIRY = ("expires_after[anchor]", "expires_after[seconds]")
+
+
+class ExpiresAfter(BaseModel):
+    """How long a file is to live."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    anchor: str
+    seconds: int
+
+    def checked(self) -> int:
+        """The seconds, see ``checked_lifetime``."""
+        return checked_lifetime(self.anchor, self.seconds)
 
 
 def checked_lifetime(anchor: str, seconds: int) -> int:

@@ -23,7 +23,7 @@ from tunewright.api.resources import (
 )
 from tunewright.core.queue import Ask, Queue
 from tunewright.core.records import FineTuningJob
-from tunewright.core.requests import Attempt, made_record, remember
+from tunewright.core.requests import Attempt, make_once
 from tunewright.core.store import Store
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
@@ -78,15 +78,12 @@ def _add(store: Store, job: FineTuningJob, notes: list[Note], attempt: Attempt) 
     """The job, its place in the queue and its first notes, all or none; or an earlier one."""
     for param in ("training_file", "validation_file"):
         _require_file(store, job, param)
-    with store.transaction():
-        known = made_record(store, attempt, FineTuningJob)
-        if known is not None:
-            return known
-        store.add(job)
+
+    def begin() -> None:
         Queue(store).enqueue(job.id, FILES, job.project or "")
         Journal(store).write(job.id, notes)
-        remember(store, attempt, job.id)
-    return job
+
+    return make_once(store, attempt, job, begin)
 
 
 def _first_notes(job: FineTuningJob, asked: CreateJobRequest) -> list[Note]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.api.access import Caller, authenticate
 from tunewright.api.files import (
-    checked_lifetime,
+    ExpiresAfter,
     file_object,
     known_purpose,
     new_file,
@@ -27,7 +27,7 @@ from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
 from tunewright.core.files import disk_errors, fsync_folder, make_folder
 from tunewright.core.records import File, Upload
-from tunewright.core.requests import made_before, made_record, remember
+from tunewright.core.requests import made_before, make_once, remember
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError
 from tunewright.jobs.filestore import Spool, place, printable_name, spooling
@@ -54,15 +54,6 @@ _PART_FORM = {
         },
     }
 }
-
-
-class ExpiresAfter(BaseModel):
-    """How long the file is to live."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    anchor: str
-    seconds: int
 
 
 class CreateUploadRequest(BaseModel):
@@ -102,20 +93,11 @@ async def create_upload(
         purpose=purpose,
         bytes=asked.bytes,
         expires=now + _LIFETIME,
-        file_seconds=checked_lifetime(expiry.anchor, expiry.seconds) if expiry else None,
+        file_seconds=expiry.checked() if expiry else None,
         project=caller.project,
     )
     attempt = attempts.at(asked.model_dump())
-
-    def add() -> Upload:
-        with store.transaction():
-            known = made_record(store, attempt, Upload)
-            if known is None:
-                store.add(upload)
-                remember(store, attempt, upload.id)
-        return known or upload
-
-    return _upload_object(await asyncio.to_thread(add))
+    return _upload_object(await asyncio.to_thread(make_once, store, attempt, upload))
 
 
 @router.post("/{upload_id}/parts", summary="Send a part", openapi_extra=_PART_FORM)

@@ -107,10 +107,7 @@ def show(common: Common, name: str) -> None:
     """One deployment: its settings, why its models may be served, and whether as trained."""
     store = common.store()
     found = store.get(Deployment, name)
-    facts = {**found.model_dump(mode="json"), "parity": parity_of(store, found)}
-    if not common.as_json:
-        Console().print_json(data=facts, ensure_ascii=False)
-    common.finish(facts)
+    common.show({**found.model_dump(mode="json"), "parity": parity_of(store, found)})
 
 
 @deployments.command("history")

@@ -92,10 +92,7 @@ def list_keys(common: Common) -> None:
 def show(common: Common, reference: str) -> None:
     """One key, by id, name or 'latest'."""
     store = common.store()
-    facts = _facts(store.get(ApiKey, reference), last_uses(store))
-    if not common.as_json:
-        Console(emoji=False).print_json(data=facts, ensure_ascii=False)
-    common.finish(facts)
+    common.show(_facts(store.get(ApiKey, reference), last_uses(store)))
 
 
 @keys.command("change", epilog="Example: tunewright keys change crm --models clerk,ft:nano:*")

@@ -15,6 +15,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from rich.console import Console
 
 from tunewright.cli.shared import Command, laid_over, shared_options
 from tunewright.config.base import StageConfig, merge, parse_settings, read_recipe
@@ -42,6 +43,12 @@ class Common:
     def store(self) -> Store:
         """The store of the chosen home."""
         return Store(settings=self.settings())
+
+    def show(self, facts: dict[str, Any]) -> None:
+        """All about one thing, for people and for programs alike."""
+        if not self.as_json:
+            Console(emoji=False).print_json(data=facts, ensure_ascii=False)
+        self.finish(facts)
 
     def finish(self, result: dict[str, Any]) -> None:
         """With --json, the last thing on stdout is one JSON object."""

@@ -133,9 +133,7 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
             "parents": list(record.parents()),
             "children": list(store.children(record.id)),
         }
-        if not common.as_json:
-            Console(emoji=False).print_json(data=facts, ensure_ascii=False)
-        common.finish(facts)
+        common.show(facts)
 
     if not deletes:
         return group

@@ -8,6 +8,7 @@ that one made. The note of it is committed together with what was made.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -52,6 +53,30 @@ def made_record(store: Store, attempt: Attempt, cls: type[R]) -> R | None:
     """The record that an earlier attempt at the same made, while there is one."""
     made = made_before(store, attempt)
     return store.by_id(cls, made) if made else None
+
+
+def make_once(
+    store: Store, attempt: Attempt, record: R, also: Callable[[], None] | None = None
+) -> R:
+    """Add a record, unless an earlier attempt at the same has made one.
+
+    Args:
+        store: gets it.
+        attempt: which this is.
+        record: new.
+        also: writes what belongs to it, all of it or none.
+
+    Returns:
+        Whichever there is.
+    """
+    with store.transaction():
+        known = made_record(store, attempt, type(record))
+        if known is None:
+            store.add(record)
+            if also is not None:
+                also()
+            remember(store, attempt, record.id)
+    return known or record
 
 
 def remember(store: Store, attempt: Attempt, made: str) -> None:
