@@ -143,6 +143,18 @@ def test_a_second_export_is_equal_and_shards_are_kept_small(
         assert sha256_file(first / name) == sha256_file(second / name)
 
 
+def test_vectors_that_older_bases_hold_are_taken_along(
+    store: Store, make_tuned: MakeTuned, base_of: Any
+) -> None:
+    base = base_of("llama")
+    file = base / "model.safetensors"
+    name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+    save_file({**load_file(file), name: torch.ones(8)}, file, {"format": "pt"})
+    made = make(store, make_tuned(base=base), to="compressed-tensors", parity=LENIENT)
+    assert made.passed
+    assert name in TensorFolder(made.folder)
+
+
 def test_the_kind_is_in_the_folder_s_name(store: Store, make_tuned: MakeTuned) -> None:
     made = make(store, make_tuned(), to="compressed-tensors", quantize={"bits": 8},
                 parity={"check": False})  # fmt: skip

@@ -108,7 +108,9 @@ class Job:
         weights = MergedWeights(found)
         network = hollow_network(found.base.folder, torch.float32)
         names = {name for name, _ in network.named_parameters()}
-        strange = sorted(names.symmetric_difference(weights.stored) - _buffers(network))
+        # Files of older bases also hold vectors that are computed by now.
+        held = {name for name, tensor in weights.stored.items() if len(tensor.shape) > 1}
+        strange = sorted((names - weights.stored.keys()) | (held - names))
         if strange:
             raise ModelError(
                 f"{found.base.name} ({network.config.model_type}) holds its weights in files"
@@ -149,11 +151,6 @@ class Job:
         """Outputs and inputs of a layer."""
         outputs, inputs = self.weights.shape(f"{layer}.weight")
         return outputs, inputs
-
-
-def _buffers(network: nn.Module) -> set[str]:
-    """Files of older bases hold some that are computed by now."""
-    return {name for name, _ in network.named_buffers()}
 
 
 def plan_quantised(
