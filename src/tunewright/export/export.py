@@ -107,7 +107,7 @@ def export(
         InputError: an unknown model, one that the format cannot hold, or a folder that exists.
         StorageError: too little disk; nothing stays behind.
     """
-    found = resolve_responder(store, config.model)
+    found = resolve_responder(store, config.model, listen)
     renderer = checked_renderer(found)
     target = _target(config, found, store)
     for failed in (False, True):
