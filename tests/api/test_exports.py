@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.export import conftest as exporting
 
+from tunewright.api.export_objects import ExportDeleted, ExportObject
 from tunewright.api.scopes import scope_of
 from tunewright.core.api_keys import issue_key
 from tunewright.core.queue import Queue
@@ -60,6 +61,7 @@ def test_an_export_is_made_and_seen_by_its_project_alone(
     made = ask(server, tuned.name, secrets["law"])
     assert made.status_code == 201, made.text
     found = made.json()
+    ExportObject.model_validate(found)
     assert found["status"] in ("queued", "running")
     assert not {"model", "output", "overwrite"} & set(found["settings"])
     path = f"/{found['id']}"
@@ -67,6 +69,7 @@ def test_an_export_is_made_and_seen_by_its_project_alone(
         lambda: show(server, path, secrets["law"]).json()["status"] in ("succeeded", "failed")
     )
     found = show(server, path, secrets["law"]).json()
+    ExportObject.model_validate(found)
     assert (found["status"], found["error"]) == ("succeeded", None)
     assert found["parity"]["passed"]
     assert found["manifest"]["base"] == Path(tuned.base).name
@@ -79,7 +82,8 @@ def test_an_export_is_made_and_seen_by_its_project_alone(
     assert show(server, path, secrets["sales"]).status_code == 404
     url = f"{server.url}/v1/exports{path}"
     assert httpx.delete(url, headers=bearer(secrets["sales"])).status_code == 404
-    assert httpx.delete(url, headers=bearer(secrets["law"])).json()["deleted"] is True
+    gone = httpx.delete(url, headers=bearer(secrets["law"])).json()
+    assert ExportDeleted.model_validate(gone).id == record.id
     assert not Path(record.path).exists()
     assert show(server, path, secrets["law"]).status_code == 404
 

@@ -20,7 +20,7 @@ from tunewright.core.settings import Settings
 from tunewright.core.store import Store
 from tunewright.deployment.deploy import Order, deploy
 
-from .conftest import PATIENCE, Server, start_server
+from .conftest import PATIENCE, Server, eventually, start_server
 
 HERE = Path(__file__).parent
 
@@ -116,15 +116,21 @@ def test_deployments_are_as_documented(server: Server, secret: str) -> None:
         assert (off.on, off.off_by, off.reason, off.change) == (False, "person", "ticket 4", "off")
         again = told("POST", "/papers/off")
         assert again == told("GET", "/papers"), "what changes nothing makes no revision"
-        clerk = DeploymentObject.model_validate(told("GET", "/clerk"))
+        # Those before may have deleted everything by its name.
+        store = Store(server.stderr.parent)
+        canary = {"model": "upstream:gone", "percent": 10}
+        deploy(store, Order("desk", {"model": "upstream:away", "canary": canary}))
+        store.close()
+        assert eventually(lambda: "standing" in told("GET", "/desk"))
+        clerk = DeploymentObject.model_validate(told("GET", "/desk"))
         assert clerk.standing is not None
         assert set(clerk.standing.missing) == {"upstream:away", "upstream:gone"}
         assert clerk.standing.canary == ArmObject(requests=0, failed=0)
-        promoted = DeploymentObject.model_validate(told("POST", "/clerk/promote", reason="good"))
+        promoted = DeploymentObject.model_validate(told("POST", "/desk/promote", reason="good"))
         assert (promoted.change, promoted.reason) == ("promoted", "good")
-        DeploymentObject.model_validate(told("POST", "/clerk/rollback"))
-        DeploymentObject.model_validate(told("DELETE", "/clerk/canary"))
-        for path in ("", "/clerk/revisions"):
+        DeploymentObject.model_validate(told("POST", "/desk/rollback"))
+        DeploymentObject.model_validate(told("DELETE", "/desk/canary"))
+        for path in ("", "/desk/revisions"):
             Page[DeploymentObject].model_validate(told("GET", path))
         DeploymentDeleted.model_validate(told("DELETE", "/papers"))
 

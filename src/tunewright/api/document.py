@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tunewright.api import deployment_objects as d
+from tunewright.api import export_objects as x
 from tunewright.api import objects as o
 from tunewright.api.scopes import LINK_PATHS, OPEN_PATHS
 
@@ -64,10 +65,15 @@ _REPLIES: dict[tuple[str, str], type[BaseModel]] = {
     ("get", f"{_DEPLOYMENT}/revisions"): o.Page[d.DeploymentObject],
     ("post", f"{_DEPLOYMENT}/on"): d.DeploymentObject,
     ("post", f"{_DEPLOYMENT}/off"): d.DeploymentObject,
+    ("post", f"{_DEPLOYMENT}/compare"): d.DeploymentObject,
     ("post", f"{_DEPLOYMENT}/canary"): d.DeploymentObject,
     ("delete", f"{_DEPLOYMENT}/canary"): d.DeploymentObject,
     ("post", f"{_DEPLOYMENT}/promote"): d.DeploymentObject,
     ("post", f"{_DEPLOYMENT}/rollback"): d.DeploymentObject,
+    ("get", "/v1/exports"): o.Page[x.ExportObject],
+    ("post", "/v1/exports"): x.ExportObject,
+    ("get", "/v1/exports/{export_id}"): x.ExportObject,
+    ("delete", "/v1/exports/{export_id}"): x.ExportDeleted,
     ("get", "/v1/files"): o.Page[o.FileObject],
     ("post", "/v1/files"): o.FileObject,
     ("get", "/v1/files/{file_id}"): o.FileObject,
@@ -114,6 +120,7 @@ _MADE = {
     "/v1/batches": "batch_id",
     "/v1/evals": "eval_id",
     "/v1/deployments": "name",
+    "/v1/exports": "export_id",
 }
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from tunewright.api.access import Caller, authenticate, gateway_of
+from tunewright.api.export_objects import PLACES, export_object
 from tunewright.api.paging import MOST, list_object, page
 from tunewright.api.repeats import AttemptsOf
 from tunewright.api.resources import BackgroundOf, CallerOf, StoreOf, json_body, parse_body
@@ -18,18 +19,16 @@ from tunewright.config.export import ExportConfig
 from tunewright.core.errors import ConfigError, InputError
 from tunewright.core.queue import Queue
 from tunewright.core.records import Dataset, Export
-from tunewright.core.requests import Attempt, made_record, remember
+from tunewright.core.requests import Attempt, make_once
 from tunewright.core.store import Store
-from tunewright.deployment.catalog import Target, public_base_name
+from tunewright.deployment.catalog import Target
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
-from tunewright.export.record import delete_export, standing
+from tunewright.export.record import delete_export
 from tunewright.jobs.exporting import EXPORT
 
 router = APIRouter(prefix="/v1/exports", dependencies=[Depends(authenticate)])
 GatewayOf = Annotated[Gateway, Depends(gateway_of)]
-_OURS = ("model", "output", "overwrite")
-"""Settings that a client has no say in: where on this machine something is."""
 
 
 class CreateExportRequest(BaseModel):
@@ -60,7 +59,7 @@ async def create_export(
     attempt = attempts.at(asked.model_dump())
     record = await asyncio.to_thread(_add, store, caller, asked, target, attempt)
     background.wake()
-    return await asyncio.to_thread(_object, store, record)
+    return await asyncio.to_thread(export_object, store, record)
 
 
 @router.get("", summary="List exports")
@@ -72,13 +71,13 @@ def list_exports(
 ) -> dict[str, Any]:
     """Those of the caller's project, newest first."""
     found = store.list(Export, caller.project)
-    return list_object(*page(found, after, limit), lambda one: _object(store, one), None)
+    return list_object(*page(found, after, limit), lambda one: export_object(store, one), None)
 
 
 @router.get("/{export_id}", summary="One export")
 def retrieve_export(export_id: str, caller: CallerOf, store: StoreOf) -> dict[str, Any]:
     """How it stands, what it was made of, and how it compares with its model."""
-    return _object(store, _export_of(store, export_id, caller))
+    return export_object(store, _export_of(store, export_id, caller))
 
 
 @router.delete("/{export_id}", summary="Delete an export")
@@ -103,27 +102,21 @@ def _add(
     store: Store, caller: Caller, asked: CreateExportRequest, target: Target, attempt: Attempt
 ) -> Export:
     config = _config(store, caller, asked, target)
-    with store.transaction():
-        known = made_record(store, attempt, Export)
-        if known is not None:
-            return known
-        new = Store.new_id(Export)
-        folder = store.home / Export.folder / new
-        config = config.model_copy(update={"output": str(folder), "overwrite": True})
-        record = Export(
-            id=new,
-            project=caller.project,
-            model=target.name,
-            model_id=target.model.id if target.model else None,
-            format=config.to,
-            path=str(folder),
-            state="queued",
-            settings=config.json_dict(),
-        )
-        store.add(record)
-        Queue(store).enqueue(new, EXPORT, caller.project)
-        remember(store, attempt, new)
-    return record
+    new = Store.new_id(Export)
+    folder = store.home / Export.folder / new
+    config = config.model_copy(update={"output": str(folder), "overwrite": True})
+    record = Export(
+        id=new,
+        project=caller.project,
+        model=target.name,
+        model_id=target.model.id if target.model else None,
+        format=config.to,
+        path=str(folder),
+        state="queued",
+        settings=config.json_dict(),
+    )
+    enqueue = partial(Queue(store).enqueue, new, EXPORT, caller.project)
+    return make_once(store, attempt, record, enqueue)
 
 
 def _config(
@@ -131,7 +124,7 @@ def _config(
 ) -> ExportConfig:
     if target.model is None and target.server is not None:
         raise RequestError(400, f"{target.name!r} is another server's", param="model")
-    for name in _OURS:
+    for name in PLACES:
         if name in asked.settings:
             raise RequestError(400, f"settings.{name} is not for clients", param="settings")
     reference = target.model.id if target.model else target.base
@@ -146,24 +139,3 @@ def _config(
                 message = f"there is no dataset {part.dataset[:128]!r}"
                 raise RequestError(400, message, param="settings", code="not_found")
     return config
-
-
-def _object(store: Store, record: Export) -> dict[str, Any]:
-    state, error = standing(store, record)
-    base = record.manifest.get("base")
-    manifest = {**record.manifest, **({"base": public_base_name(base)} if base else {})}
-    return {
-        "id": record.id,
-        "object": "export",
-        "created_at": int(record.created),
-        "finished_at": None if record.finished is None else int(record.finished),
-        "model": record.model,
-        "format": record.format,
-        "status": state,
-        "error": None if error is None else {"message": error},
-        "bytes": record.bytes,
-        "folder": Path(record.path).name,
-        "parity": record.parity,
-        "settings": {k: v for k, v in record.settings.items() if k not in _OURS},
-        "manifest": manifest,
-    }
