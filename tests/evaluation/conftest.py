@@ -11,8 +11,9 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.messages import conversation
 from tunewright.core.records import Dataset
 from tunewright.evaluation.answers import Question, Scored, score_answers
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.responders.base import Said
-from tunewright.evaluation.results import Asked, Results, gather
+from tunewright.evaluation.results import Results, gather
 from tunewright.evaluation.scorers.base import Material, Metric
 from tunewright.evaluation.scorers.table import open_metrics
 

@@ -12,12 +12,13 @@ import pytest
 from tunewright.core.messages import conversation
 from tunewright.core.records import Dataset, Evaluation, Model, Run
 from tunewright.evaluation.answers import Question
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.marking import marked
 from tunewright.evaluation.page_answers import MOST_ANSWERS, answer_rows
 from tunewright.evaluation.report import Report, render, summary
-from tunewright.evaluation.results import Asked, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from tunewright.evaluation.answers import (
     question_of,
     score_answers,
 )
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.benchmarks.asked import benchmark_batches, scores_of
 from tunewright.evaluation.benchmarks.questions import Benchmark
 from tunewright.evaluation.collect import Batch, Collected, Collector, in_turn
@@ -37,7 +38,7 @@ from tunewright.evaluation.lineage import Origin
 from tunewright.evaluation.probe import probe_path, read_probe
 from tunewright.evaluation.responders.base import Responder
 from tunewright.evaluation.responders.local import Local, Weights
-from tunewright.evaluation.results import Asked, Results, gather, require_headline
+from tunewright.evaluation.results import Results, gather, require_headline
 from tunewright.evaluation.safety import read_safety, safety_metrics
 from tunewright.evaluation.scorers.base import Material, Metric
 from tunewright.evaluation.scorers.table import basic_metrics, open_metrics

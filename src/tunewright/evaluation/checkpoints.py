@@ -16,9 +16,10 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.errors import ConfigError, NotFoundError
 from tunewright.core.records import Model, Run
 from tunewright.core.store import Store
+from tunewright.evaluation.asked import ALL
 from tunewright.evaluation.gates.base import LEAST_GROUPS, Gate, comparison_numbers
 from tunewright.evaluation.lineage import curve_of
-from tunewright.evaluation.results import ALL, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts, difference, points, shown, signed
 from tunewright.model.references import resolve_responder
 

@@ -19,6 +19,7 @@ from tunewright.core.records import Dataset, Evaluation, Model
 from tunewright.core.row_kinds import AS_CONVERSATIONS, HOLDS
 from tunewright.core.store import Store
 from tunewright.evaluation import report as reports
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.asking import (
     Overlap,
     Questioning,
@@ -34,11 +35,11 @@ from tunewright.evaluation.checkpoints import Choice, choosing, decide_checkpoin
 from tunewright.evaluation.classes import Classes, all_classes, classes_json
 from tunewright.evaluation.gates.base import Evidence, Gate
 from tunewright.evaluation.gates.table import gates_json, judge, verdict_of
-from tunewright.evaluation.judging.facts import judgements
+from tunewright.evaluation.judgements import judgements
 from tunewright.evaluation.lineage import curve_of, origin_of
 from tunewright.evaluation.responders.local import Local
 from tunewright.evaluation.responders.table import open_responders
-from tunewright.evaluation.results import Asked, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.texts import Texts
 
 OUTPUTS = "outputs.jsonl"

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from tunewright.evaluation.results import ALL, Asked, Results
+from tunewright.evaluation.asked import ALL, Asked
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.statistics.bootstrap import (
     Floats,
     group_sums,

@@ -15,9 +15,10 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.nested import flat
 from tunewright.core.records import Evaluation
 from tunewright.evaluation import charts
+from tunewright.evaluation.asked import ALL, Asked
 from tunewright.evaluation.gates.base import Gate
 from tunewright.evaluation.lineage import Curve, Origin
-from tunewright.evaluation.results import ALL, Asked, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.scorers.base import Metric
 from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.texts import Texts, difference, p_text, points, shown, signed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunewright.evaluation.judging.facts import agreements, compared
+from tunewright.evaluation.judgements import agreements, compared
 from tunewright.evaluation.judging.verdicts import (
     EVEN,
     Panel,

@@ -12,17 +12,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tunewright.core.records import Dataset, Evaluation
 from tunewright.evaluation import page, page_answers
+from tunewright.evaluation.asked import ALL
 from tunewright.evaluation.beside import Beside
 from tunewright.evaluation.classes import Classes
 from tunewright.evaluation.confusion import class_rows, matrix
 from tunewright.evaluation.gates.base import Gate
-from tunewright.evaluation.judging.facts import panel_json
+from tunewright.evaluation.judgements import panel_json
 from tunewright.evaluation.lineage import Curve, Origin
 from tunewright.evaluation.memory import memory_of
 from tunewright.evaluation.page_benchmarks import benchmark_parts
 from tunewright.evaluation.page_judging import judging_part
 from tunewright.evaluation.page_memory import memory_parts
-from tunewright.evaluation.results import ALL, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.texts import Texts
 from tunewright.evaluation.tiers import Tier

@@ -13,8 +13,8 @@ from tunewright.core.files import write_json_atomic
 from tunewright.core.records import Model
 from tunewright.core.store import Store
 from tunewright.model.catalog import Base, resolve_base
-from tunewright.model.chatglm3.adapters import is_original, native_adapter
 from tunewright.model.chatglm3.torch_file import torch_tensors
+from tunewright.model.chatglm3_adapters import is_original, native_adapter
 from tunewright.model.folders import read_json
 from tunewright.model.rendering import Renderer
 from tunewright.model.tuners.files import PEFT_SETTINGS, PEFT_TENSORS, read_settings, tuner_of

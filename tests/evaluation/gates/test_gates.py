@@ -14,11 +14,12 @@ from tunewright.config.evaluation import EvaluateConfig
 from tunewright.core.messages import Row, Source, conversation
 from tunewright.core.records import Dataset
 from tunewright.evaluation.answers import Question, score_answers
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.gates.base import Evidence, Gate
 from tunewright.evaluation.gates.table import GATES, gates_json, judge, verdict_of
 from tunewright.evaluation.memory import memory_of
 from tunewright.evaluation.responders.base import Said
-from tunewright.evaluation.results import Asked, Results, gather
+from tunewright.evaluation.results import Results, gather
 from tunewright.evaluation.safety import ANSWER, REFUSE, read_safety, safety_metrics
 from tunewright.evaluation.scorers.base import Material
 from tunewright.evaluation.scorers.table import open_metrics

@@ -12,8 +12,8 @@ from tests.loopback import JsonHandler, JsonServer, running
 
 from tunewright.core.messages import conversation
 from tunewright.evaluation.answers import Question, score_answers
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.responders.base import Said
-from tunewright.evaluation.results import Asked
 from tunewright.evaluation.scorers.base import Material
 from tunewright.evaluation.scorers.table import open_metrics
 

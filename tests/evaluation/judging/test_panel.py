@@ -13,11 +13,12 @@ from tunewright.config.judging import JudgeConfig
 from tunewright.core.errors import ConfigError, EndpointError
 from tunewright.core.events import Event, Listener, ignore
 from tunewright.core.store import Store
-from tunewright.evaluation.judging.facts import agreements, panel_json
+from tunewright.evaluation.asked import ALL, Asked
+from tunewright.evaluation.judgements import agreements, panel_json
 from tunewright.evaluation.judging.panel import judged, require_judges, with_verdicts
 from tunewright.evaluation.judging.verdicts import Panel, reliability
 from tunewright.evaluation.page_judging import judging_part
-from tunewright.evaluation.results import ALL, Asked, Results, gather
+from tunewright.evaluation.results import Results, gather
 from tunewright.evaluation.texts import Texts
 
 GOOD, MIDDLING, BAD = "六个月，应当书面约定", "六个月", "不知道"

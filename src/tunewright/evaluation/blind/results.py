@@ -17,7 +17,7 @@ from tunewright.core.store import Store
 from tunewright.evaluation.blind.session import BlindSession, Item, read_items
 from tunewright.evaluation.blind.votes import Box, Vote, Votes
 from tunewright.evaluation.evaluate import SUMMARY, read_outputs
-from tunewright.evaluation.judging.facts import OUTCOMES, Agreement, agreement
+from tunewright.evaluation.judgements import OUTCOMES, Agreement, agreement
 from tunewright.evaluation.judging.verdicts import EVEN
 from tunewright.evaluation.statistics.agreement import fleiss_kappa
 from tunewright.evaluation.statistics.comparison import Comparison, compare

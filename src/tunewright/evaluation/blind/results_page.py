@@ -16,7 +16,7 @@ from tunewright.core.store import Store
 from tunewright.evaluation.blind.results import BlindResults, Tally, outcome
 from tunewright.evaluation.blind.session import BlindSession, Item
 from tunewright.evaluation.blind.votes import Vote
-from tunewright.evaluation.judging.facts import Agreement
+from tunewright.evaluation.judgements import Agreement
 from tunewright.evaluation.texts import p_text, percent
 from tunewright.evaluation.wording.blind import RESULTS
 

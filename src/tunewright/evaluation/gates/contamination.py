@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tunewright.evaluation.asked import ALL, Asked
 from tunewright.evaluation.gates.base import Case, Gate, comparison_numbers, decide, least_gain
-from tunewright.evaluation.results import ALL, Asked
 from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.texts import difference, shown
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tunewright.evaluation.asked import ALL
 from tunewright.evaluation.gates.base import (
     LEAST_GROUPS,
     Case,
@@ -12,7 +13,6 @@ from tunewright.evaluation.gates.base import (
     decide,
     least_gain,
 )
-from tunewright.evaluation.results import ALL
 from tunewright.evaluation.scorers.base import Metric
 from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.statistics.power import questions_needed

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tunewright.evaluation.asked import ALL, Asked
 from tunewright.evaluation.gates.base import Case, Gate, comparison_numbers
-from tunewright.evaluation.results import ALL, Asked
 from tunewright.evaluation.safety import ANSWER, REFUSE
 from tunewright.evaluation.statistics.comparison import Comparison
 from tunewright.evaluation.statistics.significance import SIGNIFICANCE

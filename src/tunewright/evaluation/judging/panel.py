@@ -14,6 +14,7 @@ from tunewright.core.store import Store
 from tunewright.endpoints.dialect import Messages
 from tunewright.endpoints.prices import cost
 from tunewright.evaluation.answers import Scored
+from tunewright.evaluation.asked import Asked
 from tunewright.evaluation.judging.judges import Judge, Told, open_judges, prompt_tokens
 from tunewright.evaluation.judging.rubric import Rubric, read_reply, read_rubric
 from tunewright.evaluation.judging.verdicts import (
@@ -26,7 +27,6 @@ from tunewright.evaluation.judging.verdicts import (
     worth,
 )
 from tunewright.evaluation.responders.cache import AnswerCache
-from tunewright.evaluation.results import Asked
 from tunewright.evaluation.scorers.base import Metric, Sample, Scorer, Value, on_demand
 
 METRIC: Final = "judge"

@@ -9,8 +9,9 @@ from itertools import combinations
 from typing import Any
 
 from tunewright.core.files import digest
+from tunewright.evaluation.asked import ALL
 from tunewright.evaluation.judging.verdicts import EVEN, Panel, Sitting, reliability
-from tunewright.evaluation.results import ALL, Results
+from tunewright.evaluation.results import Results
 from tunewright.evaluation.statistics.agreement import kappa
 from tunewright.evaluation.statistics.comparison import Comparison
 
