@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from tunewright.cli.options import Common, common_options, config_options
+from tunewright.cli.tables import listing
 from tunewright.config.judging import BlindConfig
 from tunewright.core.store import Store
 from tunewright.evaluation.blind.session import BlindSession, offline_file, read_items
@@ -65,7 +65,7 @@ def list_sessions(common: Common) -> None:
     """All sessions, newest first, with their votes so far."""
     store = common.store()
     sessions = store.list(BlindSession)
-    table = Table("id", "models", "evaluation", "questions", "votes", "created")
+    table = listing("id", "models", "evaluation", "questions", "votes", "created")
     for session in sessions:
         voted = "\n".join(f"{name}: {count}" for name, count in _voted(store, session).items())
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(session.created))

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from tunewright.cli.options import Common, common_options, config_options
+from tunewright.cli.tables import listing
 from tunewright.config.base import merge
 from tunewright.config.deployment import DeployConfig
 from tunewright.core.deployments import (
@@ -92,7 +92,7 @@ def list_deployments(common: Common) -> None:
     """All deployments, newest first."""
     store = common.store()
     found = deployments_of(store)
-    table = Table("name", "state", "model", "fallback", "canary", "revision", "changed")
+    table = listing("name", "state", "model", "fallback", "canary", "revision", "changed")
     for one in found:
         table.add_row(*_row(store, one))
     console = Console(stderr=True)
@@ -117,7 +117,7 @@ def show_history(common: Common, name: str) -> None:
     """Every revision, oldest first; also of a deployment that is deleted."""
     store = common.store()
     past = history(store, name)
-    table = Table("revision", "when", "who", "what", "model", "state", "reason")
+    table = listing("revision", "when", "who", "what", "model", "state", "reason")
     for one in past:
         model = _called(store, str(one.settings.get("model")))
         table.add_row(

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from tunewright.cli.options import Common, common_options, config_options
+from tunewright.cli.tables import listing
 from tunewright.config.serving import KeyConfig, KeyModelsConfig, LimitsConfig
 from tunewright.core.api_keys import (
     change_models,
@@ -68,10 +68,7 @@ def list_keys(common: Common) -> None:
     store = common.store()
     used, found = last_uses(store), keys_of(store)
     head = ("name", "id and begin", "project", "scopes", "models", "limits", "state", "last used")
-    table = Table(*head)
-    for column in table.columns:
-        column.overflow = "fold"
-    table.columns[1].no_wrap = True
+    table = listing(*head)
     for key in found:
         limits = "\n".join(
             f"{name.replace('_', ' ')}: {limit}" for name, limit in key.limits.items()

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Column, Table
 
 from tunewright.cli.display import Terminal
 from tunewright.cli.options import Common, common_options
+from tunewright.cli.tables import listing
 from tunewright.cli.units import size
 from tunewright.core.errors import ConfigError
 from tunewright.core.queue import Queue
@@ -32,52 +32,51 @@ from tunewright.export.record import delete_export as remove_export
 from tunewright.export.record import standing, whereabouts
 from tunewright.training.history import run_is_alive
 
-Columns = dict[str, Callable[[Any], str]]
+Columns = dict[str, Callable[[Store, Any], str]]
+"""Heading → what stands below it for a record of a store."""
 
 _DATASET: Columns = {
-    "name": lambda r: r.name,
-    "kept": lambda r: f"{r.rows['kept']}/{r.rows['read']}",
-    "train/dev/test": lambda r: "/".join(str(n) for n in r.splits.values()),
+    "name": lambda _, r: r.name,
+    "kept": lambda _, r: f"{r.rows['kept']}/{r.rows['read']}",
+    "train/dev/test": lambda _, r: "/".join(str(n) for n in r.splits.values()),
 }
 _RUN: Columns = {
-    "base": lambda r: r.base,
-    "dataset": lambda r: r.dataset,
-    "state": lambda r: r.state,
-    "steps": lambda r: str(r.summary.get("steps", "")),
-    "validation loss": lambda r: _loss(r.summary.get("valid_loss")),
+    "base": lambda _, r: r.base,
+    "dataset": lambda _, r: r.dataset,
+    "state": lambda store, r: _run_state(store, r),
+    "steps": lambda _, r: str(r.summary.get("steps", "")),
+    "validation loss": lambda _, r: _loss(r.summary.get("valid_loss")),
 }
 _MODEL: Columns = {
-    "name": lambda r: r.name,
-    "base": lambda r: r.base,
-    "run": lambda r: r.run,
-    "step": lambda r: str(r.step),
+    "name": lambda _, r: r.name,
+    "base": lambda _, r: r.base,
+    "run": lambda _, r: r.run,
+    "step": lambda _, r: str(r.step),
 }
 _EVALUATION: Columns = {
-    "models": lambda r: " vs ".join(r.models),
-    "dataset": lambda r: r.dataset,
-    "verdict": lambda r: r.verdict,
+    "models": lambda _, r: " vs ".join(r.models),
+    "dataset": lambda _, r: r.dataset,
+    "verdict": lambda _, r: r.verdict,
 }
-
-
 _EXPORT: Columns = {
-    "model": lambda r: r.model,
-    "format": lambda r: r.format,
-    "size": lambda r: size(r.bytes),
-    "state": lambda r: "",
-    "parity": lambda r: _export_parity(r),
+    "model": lambda _, r: r.model,
+    "format": lambda _, r: r.format,
+    "size": lambda _, r: size(r.bytes),
+    "state": lambda store, r: _export_state(store, r),
+    "parity": lambda _, r: _export_parity(r),
 }
 _FILE: Columns = {
-    "name": lambda r: r.name,
-    "purpose": lambda r: r.purpose,
-    "bytes": lambda r: f"{r.bytes:,}",
-    "project": lambda r: r.project or "",
+    "name": lambda _, r: r.name,
+    "purpose": lambda _, r: r.purpose,
+    "bytes": lambda _, r: f"{r.bytes:,}",
+    "project": lambda _, r: r.project or "",
 }
 _JOB: Columns = {
-    "model": lambda r: r.model,
-    "method": lambda r: r.method,
-    "state": lambda r: "",
-    "tuned model": lambda r: r.fine_tuned_model or "",
-    "project": lambda r: r.project or "",
+    "model": lambda _, r: r.model,
+    "method": lambda _, r: r.method,
+    "state": lambda store, r: Queue(store).get(r.id).state,
+    "tuned model": lambda _, r: r.fine_tuned_model or "",
+    "project": lambda _, r: r.project or "",
 }
 
 
@@ -106,15 +105,9 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
     def list_records(common: Common) -> None:
         store = common.store()
         records = store.list(cls)
-        table = Table(Column("id", no_wrap=True), *columns, "created")
+        table = listing("id", *columns, "created")
         for record in records:
-            cells = [read(record) for read in columns.values()]
-            if isinstance(record, Run) and record.state == "running":
-                cells[list(columns).index("state")] = _live_state(store, record)
-            if isinstance(record, FineTuningJob):
-                cells[list(columns).index("state")] = Queue(store).get(record.id).state
-            if isinstance(record, Export):
-                cells[list(columns).index("state")] = _export_state(store, record)
+            cells = (read(store, record) for read in columns.values())
             table.add_row(record.id, *cells, _date(record.created))
         console = Console(stderr=True, emoji=False)
         console.print(table if records else f"There are no {cls.folder} yet.")
@@ -151,10 +144,11 @@ def _group(cls: type[Record], columns: Columns, deletes: bool = True) -> click.G
     return group
 
 
-def _live_state(store: Store, run: Run) -> str:
+def _run_state(store: Store, run: Run) -> str:
     """A killed process leaves its run marked as running; only its lock tells."""
-    alive = run_is_alive(store.folder(Run, run.id))
-    return "running" if alive else "interrupted (train --resume)"
+    if run.state != "running" or run_is_alive(store.folder(Run, run.id)):
+        return run.state
+    return "interrupted (train --resume)"
 
 
 def _date(created: float) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from tunewright.cli.options import Common, common_options
+from tunewright.cli.tables import listing
 from tunewright.core.api_keys import keys_of
 from tunewright.core.durations import parse_duration
 from tunewright.core.usage import read_usage
@@ -27,7 +27,7 @@ def usage(common: Common, by: str, since: str) -> None:
     store = common.store()
     rows = read_usage(store, by, seconds)
     names = {key.id: key.name for key in keys_of(store)}
-    table = Table(by, "requests", "prompt tokens", "completion tokens", "errors")
+    table = listing(by, "requests", "prompt tokens", "completion tokens", "errors")
     for row in rows:
         whose = names.get(row[by], row[by]) or ("without a key" if by == "key" else "no model")
         sums = ("requests", "prompt_tokens", "completion_tokens", "errors")
