@@ -19,8 +19,8 @@ import httpx
 import openai
 import pytest
 
-from tunewright.api.access import Caller
 from tunewright.api.batches import batch_object, cancel
+from tunewright.api.caller import Caller
 from tunewright.core.api_keys import issue_key
 from tunewright.core.asked_records import Batch
 from tunewright.core.queue import Queue, Retry

@@ -15,7 +15,7 @@ from tests.export.test_merged import make
 
 from tunewright.core.errors import ModelError
 from tunewright.core.store import Store
-from tunewright.export.export import Exported
+from tunewright.export.formats import Exported
 from tunewright.export.gguf.architecture import architecture_of, settings_of
 from tunewright.export.gguf.mixtures import MIXTURES
 from tunewright.export.gguf.rotary import rope_factors

@@ -19,8 +19,7 @@ from transformers.activations import GELUTanh
 from tunewright.core.messages import conversation
 from tunewright.core.records import Model
 from tunewright.core.store import Store
-from tunewright.export.export import Exported
-from tunewright.export.formats import Arithmetic, load_tuned
+from tunewright.export.formats import Arithmetic, Exported, load_tuned
 from tunewright.export.gguf.mixtures import MIXTURES
 from tunewright.export.gguf.read import read_gguf
 from tunewright.export.observation import Spoken, answer_logits, speak

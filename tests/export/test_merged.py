@@ -15,7 +15,8 @@ from tunewright.core.errors import ModelError
 from tunewright.core.files import sha256_file
 from tunewright.core.records import Dataset, Model
 from tunewright.core.store import Store
-from tunewright.export.export import Exported, export
+from tunewright.export.export import export
+from tunewright.export.formats import Exported
 from tunewright.model.generation import TextModel
 from tunewright.model.rendering import Renderer
 from tunewright.model.weights import stored_tensors, weight_files

@@ -4,52 +4,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Header, Request
 
+from tunewright.api.caller import Caller
 from tunewright.api.keys import KeyRing, bearer
 from tunewright.api.limits import Limits
 from tunewright.api.metering import meter_of
 from tunewright.api.scopes import opens, scope_of
 from tunewright.core.api_keys import digest_of, state_of
 from tunewright.core.records import ApiKey
-from tunewright.core.scopes import ANY_MODEL, DEFAULT_PROJECT, SCOPES
-from tunewright.deployment.audience import Audience
+from tunewright.core.scopes import DEFAULT_PROJECT
 from tunewright.deployment.gateway import Gateway
 from tunewright.deployment.replies import RequestError
-
-__all__ = ["DEFAULT_PROJECT", "Access", "Caller", "authenticate", "gateway_of"]
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks.
-
-    Attributes:
-        project: what the caller makes and sees belongs to it; another project's object is as
-            though it did not exist.
-        key: id of the API key; None where no keys are asked for.
-        scopes: what the key opens.
-        limits: the key's own, by the names of ``LimitsConfig``.
-        models: what it may ask, see ``Audience``.
-        own: the server itself asks: its requests are neither limited nor billed.
-    """
-
-    project: str = DEFAULT_PROJECT
-    key: str | None = None
-    scopes: frozenset[str] = frozenset(SCOPES)
-    limits: Mapping[str, int] = field(default_factory=dict)
-    models: tuple[str, ...] = (ANY_MODEL,)
-    own: bool = False
-
-    @property
-    def audience(self) -> Audience:
-        """What is there for the caller."""
-        return Audience(self.project, self.models)
 
 
 class Access:

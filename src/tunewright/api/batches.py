@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
 from tunewright.api.asking import ENDPOINTS
+from tunewright.api.caller import Caller
 from tunewright.api.files import ExpiresAfter
 from tunewright.api.paging import MOST, list_object, page
 from tunewright.api.repeats import AttemptsOf

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from tunewright.api.access import Access, Caller
+from tunewright.api.access import Access
 from tunewright.api.books import Books
+from tunewright.api.caller import Caller
 from tunewright.core.records import Comparison
 from tunewright.core.scopes import DEFAULT_PROJECT
 from tunewright.deployment.gateway import Gateway

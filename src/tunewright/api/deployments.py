@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
+from tunewright.api.caller import Caller
 from tunewright.api.deployment_objects import deployment_object
 from tunewright.api.openai import DeploymentsOf
 from tunewright.api.paging import list_object

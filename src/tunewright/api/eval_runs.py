@@ -13,8 +13,9 @@ from typing import Any, Literal
 from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
 from tunewright.api.asking import AskerOf
+from tunewright.api.caller import Caller
 from tunewright.api.eval_objects import (
     item_number,
     item_object,

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
 from tunewright.api.asking import AskerOf
+from tunewright.api.caller import Caller
 from tunewright.api.eval_objects import eval_object
 from tunewright.api.eval_requests import CreateEvalRequest, UpdateEvalRequest
 from tunewright.api.paging import MOST, list_object, page

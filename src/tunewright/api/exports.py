@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunewright.api.access import Caller, authenticate, gateway_of
+from tunewright.api.access import authenticate, gateway_of
+from tunewright.api.caller import Caller
 from tunewright.api.export_objects import PLACES, export_object
 from tunewright.api.paging import MOST, list_object, page
 from tunewright.api.repeats import AttemptsOf

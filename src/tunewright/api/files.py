@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
+from tunewright.api.caller import Caller
 from tunewright.api.multipart import Form, read_form
 from tunewright.api.paging import MOST, Order, list_object, page
 from tunewright.api.repeats import Attempts, AttemptsOf

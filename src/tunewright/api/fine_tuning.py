@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from tunewright.api.access import Caller, authenticate, gateway_of
+from tunewright.api.access import authenticate, gateway_of
+from tunewright.api.caller import Caller
 from tunewright.api.job_objects import checkpoint_object, event_object, job_object, place_of
 from tunewright.api.job_requests import CreateJobRequest, checks_of, recipe_of
 from tunewright.api.paging import MOST, cut, list_object, metadata_filter, page

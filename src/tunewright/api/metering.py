@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from tunewright.api.caller import Caller
 from tunewright.api.limits import Allowance, estimate_tokens
 from tunewright.core.usage import Sums
 from tunewright.deployment.bodies import Reporting
 from tunewright.deployment.replies import RequestError
 
 if TYPE_CHECKING:
-    from tunewright.api.access import Caller
     from tunewright.api.metrics import Metrics
 
 GONE = 499

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
-from tunewright.api.access import Caller, authenticate, gateway_of
+from tunewright.api.access import authenticate, gateway_of
 from tunewright.api.body import read_body
+from tunewright.api.caller import Caller
 from tunewright.api.limits import DeploymentLimits
 from tunewright.api.metering import UNKNOWN, Meter, meter_of
 from tunewright.api.resources import ConfigOf, StoreOf

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
+from tunewright.api.caller import Caller
 from tunewright.api.paging import MOST, list_object, page
 from tunewright.api.resources import CallerOf, StoreOf, json_body, parse_body
 from tunewright.core.errors import InputError

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
+from tunewright.api.caller import Caller
 from tunewright.core.files import digest
 from tunewright.core.requests import Attempt
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
 from tunewright.api.body import read_body
+from tunewright.api.caller import Caller
 from tunewright.config.serving import ServeConfig
 from tunewright.core.store import Store
 from tunewright.deployment.replies import RequestError

@@ -15,7 +15,8 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from tunewright.api.access import Caller, authenticate
+from tunewright.api.access import authenticate
+from tunewright.api.caller import Caller
 from tunewright.api.files import (
     ExpiresAfter,
     file_object,

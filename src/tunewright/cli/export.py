@@ -16,7 +16,7 @@ from tunewright.config.export import ExportConfig, ServedConfig
 from tunewright.core.errors import Interrupted
 
 if TYPE_CHECKING:
-    from tunewright.export.export import Exported
+    from tunewright.export.formats import Exported
 
 
 @click.command(epilog="Example: tunewright export latest --to merged --output legal-expert")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,13 @@ from tunewright.export import (
     original_chatglm3,
 )
 from tunewright.export.card import model_card
-from tunewright.export.formats import Arithmetic, Plan, checked_renderer, load_tuned
+from tunewright.export.formats import (
+    Arithmetic,
+    Exported,
+    Plan,
+    checked_renderer,
+    load_tuned,
+)
 from tunewright.export.gguf import write as gguf
 from tunewright.export.parity import Sides, compare
 from tunewright.export.prompts import Prompts, choose_prompts
@@ -64,32 +70,6 @@ FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _OVERHEAD = 1.15
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was made.
-
-    Attributes:
-        folder: where it is; its name ends with ``.failed`` when it is not equal to its model.
-        format: as asked for.
-        bytes: of all its files.
-        parity: what ``parity.json`` holds, or None when it was not compared.
-        plan: what it was made by.
-        record: id of its record in the store.
-    """
-
-    folder: Path
-    format: FormatName
-    bytes: int
-    parity: dict[str, Any] | None
-    plan: Plan
-    record: str = ""
-
-    @property
-    def passed(self) -> bool:
-        """Whether nothing speaks against it."""
-        return self.parity is None or bool(self.parity["passed"])
 
 
 def export(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tunewright.config.export import FormatName
 from tunewright.core.errors import ModelError
 from tunewright.export.safetensors_files import Progress
 from tunewright.model.adapters import load_adapter, load_foundation
@@ -51,6 +52,32 @@ class Plan:
     read: Callable[[Path, Arithmetic], TextModel]
     runs: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was made.
+
+    Attributes:
+        folder: where it is; its name ends with ``.failed`` when it is not equal to its model.
+        format: as asked for.
+        bytes: of all its files.
+        parity: what ``parity.json`` holds, or None when it was not compared.
+        plan: what it was made by.
+        record: id of its record in the store.
+    """
+
+    folder: Path
+    format: FormatName
+    bytes: int
+    parity: dict[str, Any] | None
+    plan: Plan
+    record: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against it."""
+        return self.parity is None or bool(self.parity["passed"])
 
 
 def checked_renderer(found: Resolved) -> Renderer:

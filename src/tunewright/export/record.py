@@ -21,7 +21,7 @@ from tunewright.evaluation.verdicts import newest_evaluation
 
 if TYPE_CHECKING:
     from tunewright.config.export import ExportConfig
-    from tunewright.export.export import Exported
+    from tunewright.export.formats import Exported
     from tunewright.model.references import Resolved
 
 CARD = "README.md"
