@@ -183,3 +183,13 @@ def test_what_would_steer_other_loaders_is_not_taken_over(
     assert kept["auto_mapping"] is None
     assert kept["base_model_name_or_path"] == str(tiny_base)
     assert kept["rank_pattern"] == {}
+
+
+def test_a_pattern_that_tries_for_ever_is_an_error_and_not_the_end(folder: Path) -> None:
+    pattern = {"Regex": "(a+)+$"}
+    split = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    change(folder / "tokenizer.json", pre_tokenizer=split)
+    renderer = Renderer(folder)
+    with pytest.raises(ModelError, match="breaks down on a text"):
+        renderer.render_text("a" * 5000 + "!")
+    assert renderer.render_text("aaa").ids

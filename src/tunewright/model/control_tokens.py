@@ -9,10 +9,13 @@ a second tokenizer that knows no control tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tokenizers import AddedToken, Tokenizer
+
+from tunewright.core.errors import ModelError
 
 _PLACEHOLDERS = range(0xF0000, 0xF0000 + 4096)
 
@@ -84,17 +87,20 @@ class ControlTokens:
 
     def encode(self, text: str) -> Encoded:
         """Encode as the model's tokenizer does: every control token in the text is meant."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        with _panic_told():
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return Encoded(encoding.ids, encoding.offsets)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoded]:
         """``encode`` for many texts at once."""
-        encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        with _panic_told():
+            encodings = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [Encoded(e.ids, e.offsets) for e in encodings]
 
     def count_batch(self, texts: Sequence[str]) -> list[int]:
         """How many tokens ``encode`` gives, for many texts at once."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        with _panic_told():
+            encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(e) for e in encodings]
 
     def encode_hidden(self, text: str) -> Encoded:
@@ -106,12 +112,13 @@ class ControlTokens:
         offsets: list[tuple[int, int]] = []
         place = 0
         matches = list(self._pattern.finditer(text)) if self._pattern else []
-        for match in matches:
-            self._piece(text, place, match.start(), ids, offsets)
-            ids.append(self.tokens[match[0]])
-            offsets.append(match.span())
-            place = match.end()
-        self._piece(text, place, len(text), ids, offsets)
+        with _panic_told():
+            for match in matches:
+                self._piece(text, place, match.start(), ids, offsets)
+                ids.append(self.tokens[match[0]])
+                offsets.append(match.span())
+                place = match.end()
+            self._piece(text, place, len(text), ids, offsets)
         return Encoded(ids, offsets)
 
     def _piece(
@@ -159,3 +166,21 @@ class ControlTokens:
             plain.encode_special_tokens = True
             self._plain = plain
         return self._plain
+
+
+@contextmanager
+def _panic_told() -> Iterator[None]:
+    """Turn a panic of the tokenizers library into an error that callers expect.
+
+    A pattern of a base's tokenizer that tries too many ways to match ends in one. It is no
+    ``Exception``, so that it would end whole processes; and its class can be imported from nowhere.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ModelError(
+            f"the base's tokenizer breaks down on a text: {error}",
+            "A pattern in its tokenizer.json takes forever on such texts; use another base.",
+        ) from None
