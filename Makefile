@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
-# Files of tests run beside each other: many wait for servers that they start.
-PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile
+# Files of tests run beside each other: many wait for servers that they start. In their own order, as
+# xdist would leave those of few and long tests to the end.
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-sdk test-all test-clients check format lock wheel nano clean

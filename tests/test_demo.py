@@ -12,6 +12,7 @@ from tunewright.core.files import sha256_file
 from tunewright.demo import sample_files
 
 
+@pytest.mark.first
 @pytest.mark.timeout(900)
 def test_the_demo_teaches_and_does_not_forget(tmp_path: Path) -> None:
     # Other tests run on one thread each; the demo takes what the machine has, as for a user.

@@ -96,6 +96,7 @@ def moved(slow_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         running.stop()
 
 
+@pytest.mark.slow  # in every run: README's code, and test_fine_tuning
 @pytest.mark.timeout(600)
 def test_the_whole_life_of_a_tuned_model(moved: Server) -> None:
     """With the stock client, told to refuse whatever its types do not know."""

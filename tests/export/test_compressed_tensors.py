@@ -94,6 +94,7 @@ def test_weights_are_off_by_few_steps(store: Store, make_tuned: MakeTuned) -> No
     assert torch.equal(tensors.read(name), merged.read(name).to(tensors.read(name).dtype))
 
 
+@pytest.mark.slow
 def test_gptq_is_closer_to_the_model_than_the_nearest(store: Store) -> None:
     """On a real model, nano, and rows that it is not calibrated on."""
     rows = make_rows(112)

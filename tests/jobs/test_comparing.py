@@ -64,6 +64,7 @@ def asked(log: Path) -> int:
     return log.read_text().count("key=parity")
 
 
+@pytest.mark.slow
 def test_of_two_servers_one_compares_and_nobody_pays(
     store: Store, tuned: Model, stack: ExitStack
 ) -> None:

@@ -172,6 +172,7 @@ def test_a_step_that_does_not_fit_is_done_again_in_parts(
     assert tokens[0] == tokens[1]
 
 
+@pytest.mark.slow
 def test_a_rehearsal_finds_it_before_the_first_step(
     trained: Trainer, whole: dict[str, Any]
 ) -> None:
@@ -181,6 +182,7 @@ def test_a_rehearsal_finds_it_before_the_first_step(
     assert losses(found) == pytest.approx(losses(whole), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_row_that_does_not_fit_by_itself_ends_the_run_and_is_named(trained: Trainer) -> None:
     rows = [*(make_row(number, 3) for number in range(6)), make_row(6, 250)]
     found = trained(40_000_000, rows)
@@ -190,6 +192,7 @@ def test_a_row_that_does_not_fit_by_itself_ends_the_run_and_is_named(trained: Tr
     assert "--max-tokens" in found["hint"]
 
 
+@pytest.mark.slow
 def test_answers_that_do_not_fit_at_once_are_learnt_in_parts(trained: Trainer) -> None:
     grader = {"type": "regex", "pattern": "[aeiou]"}
     rl = {"grader": grader, "prompts": 4, "group": 4, "max_new_tokens": 100, "beta": 0.0}
