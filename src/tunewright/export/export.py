@@ -25,11 +25,13 @@ from tunewright.export import (
 )
 from tunewright.export.card import model_card
 from tunewright.export.formats import (
+    DTYPES,
     Arithmetic,
     Exported,
     Plan,
     checked_renderer,
     load_tuned,
+    memory_of,
 )
 from tunewright.export.gguf import write as gguf
 from tunewright.export.parity import Sides, compare
@@ -67,9 +69,6 @@ FORMATS: Mapping[FormatName, Planner] = MappingProxyType(
     }
 )
 """Format → what checks and plans an export to it; a new one is one file and one entry here."""
-
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_OVERHEAD = 1.15
 
 
 def export(
@@ -151,9 +150,9 @@ def _arithmetic(config: ExportConfig, plan: Plan) -> Arithmetic:
         ConfigError: too little memory.
     """
     device = pick_device(config.parity.device)
-    dtype = _DTYPES[config.parity.precision]
+    dtype = DTYPES[config.parity.precision]
     if config.parity.check:
-        needed = int(plan.parameters * dtype.itemsize * _OVERHEAD)
+        needed = memory_of(plan.parameters, dtype)
         free = free_memory() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
         if needed > free:
             raise ConfigError(

@@ -20,7 +20,9 @@ from tunewright.model.rendering import Renderer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _ADAPTER = "tuned"
+_OVERHEAD = 1.15  # of answering, beside the weights
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class Arithmetic:
 
     device: torch.device
     dtype: torch.dtype
+
+
+def memory_of(parameters: int, dtype: torch.dtype) -> int:
+    """Bytes that a model takes while it answers."""
+    return int(parameters * dtype.itemsize * _OVERHEAD)
 
 
 @dataclass(frozen=True)

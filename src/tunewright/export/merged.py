@@ -10,7 +10,7 @@ import torch
 from tunewright.config.export import ExportConfig
 from tunewright.core.errors import ModelError
 from tunewright.export.companions import companion_bytes, copy_companions
-from tunewright.export.formats import Arithmetic, Plan
+from tunewright.export.formats import DTYPES, Arithmetic, Plan
 from tunewright.export.merging import MergedWeights
 from tunewright.export.safetensors_files import Planned, Progress, write_weights
 from tunewright.model.catalog import Base
@@ -22,7 +22,6 @@ from tunewright.model.rendering import Renderer
 from tunewright.model.segments import ENCODING, SEGMENTS
 from tunewright.model.weights import weight_files
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """Types that weights are written in, by their names."""
 SEGMENTED_NOTE = (
     "This base encodes each message by itself, which other programs do not do for its chat format:"

@@ -13,8 +13,7 @@ from torch import Tensor
 from tunewright.config.export import ExportConfig
 from tunewright.core.errors import ModelError
 from tunewright.core.files import sha256_file
-from tunewright.export.formats import Arithmetic, Plan
-from tunewright.export.merged import DTYPES
+from tunewright.export.formats import DTYPES, Arithmetic, Plan
 from tunewright.export.merging import MergedWeights
 from tunewright.export.safetensors_files import Planned, Progress, write_weights
 from tunewright.model.catalog import Base

@@ -18,8 +18,8 @@ from tunewright.config.export import ExportConfig
 from tunewright.core.errors import ModelError
 from tunewright.core.files import write_json_atomic
 from tunewright.export.companions import companion_bytes, copy_companions
-from tunewright.export.formats import Arithmetic, Plan
-from tunewright.export.merged import DTYPES, SEGMENTED_NOTE, is_segmented
+from tunewright.export.formats import DTYPES, Arithmetic, Plan
+from tunewright.export.merged import SEGMENTED_NOTE, is_segmented
 from tunewright.export.merging import MergedWeights
 from tunewright.export.safetensors_files import Planned, Progress, write_weights
 from tunewright.export.skeleton import TensorFolder, fill, hollow_network

@@ -15,7 +15,7 @@ from tunewright.core.records import Evaluation
 from tunewright.core.store import Store
 from tunewright.evaluation.evaluate import read_outputs
 from tunewright.evaluation.verdicts import newest_evaluation
-from tunewright.export.formats import Arithmetic, load_tuned
+from tunewright.export.formats import DTYPES, Arithmetic, load_tuned, memory_of
 from tunewright.export.observation import Spoken, speak
 from tunewright.export.prompts import Prompts
 from tunewright.model.generation import TextModel
@@ -25,8 +25,6 @@ from tunewright.model.rendering import Renderer
 from tunewright.model.weights import stored_tensors, weight_files
 from tunewright.training.machine import free_memory
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_OVERHEAD = 1.15
 LEAST_TOKENS = 16
 """Of an answer's limit; some endpoints take no smaller one."""
 
@@ -64,7 +62,7 @@ def refer(
         for file in files
         for tensor in stored_tensors(file).values()
     )
-    needed = int(parameters * _DTYPES[config.precision].itemsize * _OVERHEAD)
+    needed = memory_of(parameters, DTYPES[config.precision])
     place = next((one for one, free in _places(config) if needed <= free), None)
     if place is not None:
         model = load_tuned(found, place)
@@ -84,7 +82,7 @@ def refer(
 
 def _places(config: ServedConfig) -> Iterator[tuple[Arithmetic, float]]:
     """Where the model could be computed, the fastest first, with the bytes that it may take."""
-    dtype = _DTYPES[config.precision]
+    dtype = DTYPES[config.precision]
     most = float("inf") if config.memory_gb is None else config.memory_gb * 1e9
     first = pick_device(config.device)
     if first.type == "cuda":
