@@ -40,12 +40,6 @@ TEXTS = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with what takes longest first: at the end one core would work for it alone."""
-    first = {item.path for item in items if item.get_closest_marker("first")}
-    items.sort(key=lambda item: item.path not in first)
-
-
 def write_tokenizer(folder: Path, specials: tuple[str, ...] = SPECIALS, size: int = 400) -> int:
     """A byte-level BPE tokenizer trained on a few sentences; returns its size."""
     tokenizer = Tokenizer(models.BPE())

@@ -11,7 +11,7 @@ from tunewright.core.files import sha256_file
 from tunewright.demo import sample_files
 
 
-@pytest.mark.first
+@pytest.mark.slow  # `make demo` is the same; in every run test_road.py walks the commands
 @pytest.mark.timeout(900)
 def test_the_demo_teaches_and_does_not_forget(tmp_path: Path) -> None:
     # On one thread, like the tests beside it: two that wait for each other on a busy machine took

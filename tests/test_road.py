@@ -86,7 +86,6 @@ def test_training_learns(model: dict, home: Path) -> None:
     assert Store(home).get(Run, model["run"]).state == "succeeded"
 
 
-@pytest.mark.slow  # in every run: the demo, and evaluation/test_evaluate.py
 def test_evaluate_compares_with_the_base(home: Path, model: dict) -> None:
     done = tunewright("evaluate", "--no-general", "--json", home=home)
     assert done.returncode in (0, 1), done.stderr

@@ -102,6 +102,7 @@ def test_counts_of_a_canary_go_on_after_a_stop_and_after_a_kill(world: World) ->
     assert 40 <= sum(world.tried()) <= 43, "a kill loses the last second at most, and doubles none"
 
 
+@pytest.mark.slow
 def test_rules_go_on_where_they_were(world: World) -> None:
     """A canary is judged at the look it was due for; failures before the restart count with those
     after it."""

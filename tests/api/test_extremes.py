@@ -209,7 +209,7 @@ def places(url: str) -> list[tuple[str, dict[str, Any]]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("most", [12, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_address_in_a_request_is_ever_visited(server: Server, most: int) -> None:
     with trap() as (port, came), httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         # The trap catches what comes.

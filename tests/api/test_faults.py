@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from .conftest import HELLO, PATIENCE, Server, eventually, start_program, start_server
 
@@ -86,6 +87,7 @@ def test_a_killed_engine_is_an_error_for_its_requests_and_starts_again(server: S
     assert len(server.engines()) == 1
 
 
+@pytest.mark.slow
 def test_nobody_waits_longer_than_the_timeout_and_no_engine_outlives_its_server(
     slow_base: Path, tmp_path: Path
 ) -> None:

@@ -316,7 +316,7 @@ def losing(server: Server, lose: int) -> Iterator[openai.OpenAI]:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("rounds", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_the_client_whose_reply_was_lost_gets_the_one_object(
     files_server: Server, rounds: int
 ) -> None:
@@ -389,7 +389,7 @@ def test_an_upload_can_be_given_up_and_ends_by_itself(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [2, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_kill_during_an_upload_leaves_nothing_to_see(tmp_path: Path, kills: int) -> None:
     home = tmp_path / "home"
     whole = BODY * 2000

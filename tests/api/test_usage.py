@@ -105,6 +105,7 @@ def test_a_stream_is_billed_while_it_runs_and_survives_a_kill(
         server.stop(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_hang_up_is_billed_for_what_was_produced(
     slow_base: Path, kept: tuple[Store, str]
 ) -> None:

@@ -64,7 +64,6 @@ def asked(log: Path) -> int:
     return log.read_text().count("key=parity")
 
 
-@pytest.mark.slow
 def test_of_two_servers_one_compares_and_nobody_pays(
     store: Store, tuned: Model, stack: ExitStack
 ) -> None:
@@ -97,6 +96,7 @@ def test_of_two_servers_one_compares_and_nobody_pays(
     assert httpx.post(url, json=body).status_code == 401
 
 
+@pytest.mark.slow
 def test_weights_that_were_exchanged_are_found_out_and_held_back(
     store: Store, tuned: Model, stack: ExitStack
 ) -> None:

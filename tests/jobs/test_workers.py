@@ -150,6 +150,7 @@ def test_a_run_that_fails_fails_its_job_at_once(store: Store, tiny_base: Path) -
     assert entry.attempts == 1
 
 
+@pytest.mark.slow
 def test_two_dispatchers_give_every_job_to_one_worker(store: Store, tiny_base: Path) -> None:
     jobs = [add_job(store, tiny_base, add_file(store, rows(3))) for _ in range(5)]
     other = Store(settings=store.settings)
