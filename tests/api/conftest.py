@@ -78,6 +78,11 @@ class Server:
         return self.process.wait(timeout=PATIENCE)
 
 
+def children_running(pid: int, word: bytes) -> list[int]:
+    """Direct children whose command lines hold a word."""
+    return [one for one in children(pid) if word in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
 def children(pid: int) -> list[int]:
     """Direct children that still run."""
     found = []

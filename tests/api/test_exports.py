@@ -18,7 +18,7 @@ from tunewright.core.queue import Queue
 from tunewright.core.records import Export, Model
 from tunewright.core.store import Store
 
-from .conftest import Server, children, eventually, start_server
+from .conftest import Server, children_running, eventually, start_server
 
 tested = exporting.tested
 make_tuned = exporting.make_tuned
@@ -109,11 +109,7 @@ def test_what_cannot_be_made_is_refused_or_says_why(
 
 def making(server: Server) -> list[int]:
     """Processes of a server that export."""
-    return [
-        pid
-        for pid in children(server.process.pid)
-        if b"exporting_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return children_running(server.process.pid, b"exporting_process")
 
 
 @pytest.mark.slow

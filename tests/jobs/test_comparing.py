@@ -12,7 +12,7 @@ import httpx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.api.conftest import Server, children, eventually, start_program
+from tests.api.conftest import Server, children_running, eventually, start_program
 from tests.export import conftest as exporting
 
 from tunewright.core.deployments import Signed, history
@@ -150,11 +150,7 @@ def answer(server: Server) -> str:
 
 def comparing(server: Server) -> list[int]:
     """Processes of a server that compare."""
-    return [
-        pid
-        for pid in children(server.process.pid)
-        if b"comparing_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return children_running(server.process.pid, b"comparing_process")
 
 
 @pytest.mark.slow

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def hollow_network(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The network that ``config.json`` describes; all its parameters are empty.
+def unfilled_network(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """The network that ``config.json`` describes; its parameters hold anything.
 
     Buffers, such as the rotary embedding's frequencies, are as they should be.
 
@@ -41,9 +41,15 @@ def hollow_network(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
         raise ModelError(f"{folder} describes no network: {error}") from None
     network.tie_weights()
     network.requires_grad_(False)
+    return network.eval()
+
+
+def hollow_network(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
+    """As ``unfilled_network``, but all parameters are empty."""
+    network = unfilled_network(folder, dtype)
     # What was set aside for them was never touched, so that it never took memory.
     empty(network)
-    return network.eval()
+    return network
 
 
 def empty(module: nn.Module) -> None:

@@ -29,9 +29,9 @@ from tunewright.export.gguf.architecture import (
 from tunewright.export.gguf.read_tokenizer import write_tokenizer
 from tunewright.export.gguf.rotary import LONG_FACTORS, ROPE_FACTORS
 from tunewright.export.gguf.sizes import read_sizes
+from tunewright.export.skeleton import unfilled_network
 from tunewright.model.catalog import Base
 from tunewright.model.generation import Shared, TextModel
-from tunewright.model.packed_attention import register
 from tunewright.model.rendering import Renderer
 
 if TYPE_CHECKING:
@@ -65,25 +65,10 @@ def read_gguf(path: Path, name: str, arithmetic: Arithmetic) -> TextModel:
         ids = {"eos_token_id": ends, "pad_token_id": fields["tokenizer.ggml.padding_token_id"]}
         write_json_atomic(folder / "config.json", {**config, **ids})
         renderer = Renderer(folder)
-        network = _empty(folder, arithmetic.dtype)
+        network = unfilled_network(folder, arithmetic.dtype)
     _fill(network, opened, architecture_read(fields), config)
     base = Base(name, path.parent, "")
     return TextModel(name, Shared(network.to(arithmetic.device), renderer, base))
-
-
-def _empty(folder: Path, dtype: torch.dtype) -> PreTrainedModel:
-    """The model that a ``config.json`` describes; its weights are yet to come."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.initialization import no_init_weights
-
-    config = AutoConfig.from_pretrained(folder)
-    with no_init_weights():
-        network: PreTrainedModel = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, attn_implementation=register()
-        )
-    network.tie_weights()
-    network.requires_grad_(False)
-    return network.eval()
 
 
 def _fill(
